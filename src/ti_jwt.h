@@ -1,0 +1,77 @@
+/*
+ * Floor 3: a compact JWS (RFC 7515) to a verdict and claims (RFC 7519),
+ * against a policy (RFC 8725).
+ */
+
+#ifndef TI_JWT_H
+#define TI_JWT_H
+
+#include "ti_claims.h"
+#include "ti_jwks.h"
+
+
+/* One issuer whom a location trusts.  Const after it was configured. */
+
+typedef struct {
+    ti_str_t                 issuer;        /* "iss", exact */
+    const ti_str_t          *audience;      /* any may match */
+    size_t                   naudience;
+    unsigned                 algorithms;    /* ti_alg_t bits */
+    int64_t                  leeway;
+    ti_json_path_t           user_claim;
+    ti_json_path_t           tenant_claim;  /* n = 0: no tenants */
+    const ti_jwks_t *const  *keys;
+    size_t                   nkeys;
+} ti_jwt_issuer_t;
+
+
+/* A caller's token that stood. */
+
+typedef struct {
+    size_t    issuer;                       /* its place in the policy */
+    json_t   *claims;                       /* ti_jwt_clear() ends it */
+    ti_str_t  subject;                      /* borrowed from claims or pool */
+    ti_str_t  tenant;                       /* empty where not asked for */
+    int64_t   expires;                      /* exp + leeway: refused from then */
+} ti_jwt_t;
+
+
+/*
+ * Judges a token of at most TI_TOKEN_MAX bytes.  In order: form, header,
+ * issuer by "iss", algorithm, key, signature, exp, nbf, iat, aud, user and
+ * tenant.  A token is expired when now >= exp + leeway; nbf and iat may be
+ * leeway ahead.  "crit", "b64", an encrypted or nested token, "exp" that is
+ * not a non-negative integer: TI_RESULT_TOKEN_INVALID.  Keys in the header
+ * are never looked at.
+ *
+ * Returns TI_RESULT_OK with *jwt filled; TI_RESULT_TOKEN_INVALID,
+ * TI_RESULT_TOKEN_EXPIRED, TI_RESULT_KEYS_UNAVAILABLE (an issuer without a
+ * usable key) or TI_RESULT_INTERNAL_ERROR with *why a static phrase without
+ * a byte of the token in it, and nothing to clear.
+ */
+
+ti_result_t ti_jwt_verify(ti_crypto_t *crypto, const ti_pool_t *pool,
+    const ti_jwt_issuer_t *const *issuers, size_t nissuers, ti_str_t token,
+    int64_t now, ti_jwt_t *jwt, const char **why);
+void ti_jwt_clear(ti_jwt_t *jwt);
+
+
+/*
+ * The claims of a token that stood before, for who asks later.  Verifies
+ * nothing.  *claims is the caller's, json_decref() ends it.
+ */
+
+ti_rc_t ti_jwt_claims(ti_str_t token, json_t **claims);
+
+
+/*
+ * The signature layer alone: any payload, one set of keys.  The payload is
+ * decoded into memory of the pool.
+ */
+
+ti_rc_t ti_jws_verify(ti_crypto_t *crypto, const ti_pool_t *pool,
+    const ti_jwks_t *keys, unsigned algorithms, ti_str_t jws,
+    ti_str_t *payload, const char **why);
+
+
+#endif /* TI_JWT_H */
