@@ -1,0 +1,271 @@
+# Builds go below build/, nothing else in the tree is written to.
+#
+# NGINX_SRC    an nginx tree to build the module against: nginx-dev's
+#              (default) or a plain source tree
+# JOBS         compilers at a time
+# V=1          show the commands
+
+SHELL = /bin/bash
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL = all
+
+NAME = ngx_http_token_injector_module
+NGINX_SRC ?= /usr/share/nginx/src
+NGINX_OPTIONS ?= --with-compat
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 2 ? n : 2)))
+FUZZ_SECONDS ?= 60
+PROVE ?= prove -j2 -It/lib
+TESTS ?= $(wildcard t/interop/*.t t/nginx/*.t t/e2e/*.t)
+APT ?= $(shell command -v apt-get)
+
+PKG_CONFIG ?= pkg-config
+LIBS = hiredis jansson libcrypto
+# -D in hiredis' own flags is about large files and none of ours
+LIB_CFLAGS = $(shell $(PKG_CONFIG) --cflags-only-I $(LIBS))
+LIB_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBS) || \
+	echo -lhiredis -ljansson -lcrypto)
+
+CORE = $(wildcard src/*.c)
+HEADERS = $(wildcard src/*.h)
+GLUE = $(wildcard ngx_module/*.c ngx_module/*.h)
+CLI = $(wildcard cli/*.c)
+
+WARN = -W -Wall -Wpointer-arith -Wno-unused-parameter -Wshadow \
+	-Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla \
+	-Wwrite-strings -Werror
+SANITIZE = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
+	-fsanitize=address,undefined
+HARDEN = -O2 -g -fPIE -fstack-protector-strong -fstack-clash-protection \
+	-D_FORTIFY_SOURCE=2
+HARDEN_LD = -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
+STD = -std=gnu17 -D_GNU_SOURCE
+
+Q = $(if $(V),,@)
+SAY = $(if $(V),,@echo "  $@")
+
+.PHONY: all deps dev-deps module tokenctl unit fuzz-replay fuzz interop \
+	test demo bench lint asan valgrind coverage install clean help FORCE
+
+
+all: module tokenctl ## the module and tokenctl, below build/
+
+
+# --- what is needed ---------------------------------------------------------
+
+PACKAGES = gcc libc6-dev make perl pkg-config dpkg-dev nginx nginx-dev \
+	libhiredis-dev libjansson-dev libssl-dev libcmocka-dev \
+	redis-server redis-tools libcrypt-jwt-perl libcryptx-perl \
+	python3-jwcrypto $(if $(shell command -v npm),,nodejs npm)
+DEV_PACKAGES = clang clang-tidy clang-tools cppcheck valgrind gcovr wrk scdoc
+
+NPM_STAMPS = $(patsubst %,build/stamp/npm/%, \
+	$(shell find * -name package-lock.json -not -path '*/node_modules/*' \
+		-not -path 'build/*'))
+
+# missing PACKAGE…: those not installed, on a system that has dpkg
+missing = $(shell for p in $(1); do \
+	dpkg-query -W -f '$${Status}' $$p 2>/dev/null \
+	| grep -q 'ok installed' || echo $$p; done)
+sudo = $(shell test "$$(id -u)" = 0 || echo sudo)
+
+define apt-install
+	@m="$(call missing,$(1))"; \
+	if test -n "$$m" -a -z "$(APT)"; then \
+		echo "no apt-get here; the names on Debian:" $$m; \
+	elif test -n "$$m"; then \
+		set -e; echo "installing" $$m; \
+		$(sudo) $(APT) update -q </dev/null; \
+		$(sudo) env DEBIAN_FRONTEND=noninteractive $(APT) install -q -y \
+			--no-install-recommends $$m </dev/null; \
+	fi
+	@mkdir -p build/stamp && touch $@
+endef
+
+# a stamp is good for as long as the list above is
+deps: build/stamp/packages $(NPM_STAMPS) ## install what is missing
+
+dev-deps: build/stamp/dev-packages ## install what lint, fuzz, asan, bench need
+
+build/stamp/packages: Makefile
+	$(call apt-install,$(PACKAGES))
+
+build/stamp/dev-packages: Makefile
+	$(call apt-install,$(DEV_PACKAGES))
+
+build/stamp/npm/%/package-lock.json: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund </dev/null
+	@mkdir -p $(@D) && touch $@
+
+
+# --- the module -------------------------------------------------------------
+
+# An nginx tree of our own, configured once for what it was copied from: the
+# flags of nginx-dev are what makes the module fit the distribution's nginx.
+
+module: build/$(NAME).so ## the nginx module alone
+
+build/$(NAME).so: build/nginx/objs/Makefile FORCE
+	@$(MAKE) --no-print-directory -j$(JOBS) -C build/nginx \
+		-f objs/Makefile modules
+	@cmp -s build/nginx/objs/$(NAME).so $@ || \
+		install -m 644 build/nginx/objs/$(NAME).so $@
+
+build/nginx/objs/Makefile: config build/stamp/nginx
+	rm -rf build/nginx && mkdir -p build/nginx
+	cp -RL $(NGINX_SRC)/. build/nginx/
+	rm -rf build/nginx/objs
+	cd build/nginx && \
+	NGX_CONF_FLAGS=($(NGINX_OPTIONS)); \
+	if [ -f conf_flags ]; then . ./conf_flags; fi; \
+	flags() { dpkg-buildflags --get $$1 2>/dev/null || true; }; \
+	./configure "$${NGX_CONF_FLAGS[@]}" \
+		--with-cc-opt="$$(flags CFLAGS) -fPIC $$(flags CPPFLAGS)" \
+		--with-ld-opt="$$(flags LDFLAGS) -fPIC" \
+		--add-dynamic-module=$(CURDIR) > configure.log \
+		|| { tail -n 20 configure.log; exit 1; }
+
+# changes only with the tree that it names
+build/stamp/nginx: FORCE
+	@mkdir -p build/stamp
+	@test -f $(NGINX_SRC)/src/core/nginx.h || { \
+		echo "no nginx headers in $(NGINX_SRC): make deps"; exit 1; }
+	@{ echo "$(NGINX_SRC) $(NGINX_OPTIONS)"; \
+		dpkg-query -W -f '$${Version}\n' nginx-dev 2>/dev/null; \
+		cksum < $(NGINX_SRC)/src/core/nginx.h; } > $@.new; \
+	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+
+# --- the core, built in several ways ----------------------------------------
+
+# variant NAME COMPILER FLAGS: build/obj/NAME/%.o from any %.c of ours
+define variant
+build/obj/$(1)/%.o: %.c $$(HEADERS) Makefile
+	@mkdir -p $$(@D)
+	$$(SAY)
+	$$(Q)$(2) $$(STD) $$(WARN) $(3) -Isrc $$(LIB_CFLAGS) -c -o $$@ $$<
+core-$(1) = $$(CORE:%.c=build/obj/$(1)/%.o)
+endef
+
+$(eval $(call variant,harden,$$(CC),$(HARDEN)))
+$(eval $(call variant,sanitize,$$(CC),$(SANITIZE)))
+$(eval $(call variant,plain,$$(CC),-O1 -g))
+$(eval $(call variant,coverage,$$(CC),-O0 -g --coverage))
+$(eval $(call variant,fuzzer,clang,$(SANITIZE) -fsanitize=fuzzer-no-link))
+
+.SECONDARY:
+
+
+tokenctl: build/tokenctl ## the operator's tool alone
+
+build/tokenctl: $(CLI:%.c=build/obj/harden/%.o) $(core-harden)
+	$(SAY)
+	$(Q)$(CC) $(HARDEN) $(HARDEN_LD) -o $@ $^ $(LIB_LIBS)
+
+$(CLI:%.c=build/obj/harden/%.o): $(wildcard cli/*.h)
+
+
+# --- tests ------------------------------------------------------------------
+
+UNIT = $(patsubst t/unit/%.c,%,$(wildcard t/unit/test_*.c))
+UNIT_SHARED = $(filter-out t/unit/test_%,$(wildcard t/unit/*.c))
+
+# unit-in DIR VARIANT FLAGS: DIR/test_*, each with what they share
+define unit-in
+$(1)/%: build/obj/$(2)/t/unit/%.o \
+		$$(UNIT_SHARED:%.c=build/obj/$(2)/%.o) $$(core-$(2))
+	@mkdir -p $$(@D)
+	$$(SAY)
+	$$(Q)$$(CC) $(3) -o $$@ $$^ -lcmocka $$(LIB_LIBS)
+endef
+
+$(eval $(call unit-in,build/unit,sanitize,$(SANITIZE)))
+$(eval $(call unit-in,build/unit-plain,plain,))
+$(eval $(call unit-in,build/unit-coverage,coverage,--coverage))
+
+$(UNIT:%=build/obj/sanitize/t/unit/%.o): $(wildcard t/unit/*.h)
+$(UNIT:%=build/obj/plain/t/unit/%.o): $(wildcard t/unit/*.h)
+
+# run-each COMMAND, PROGRAMS: all of them, whatever one says
+run-each = @rc=0; for t in $(2); do echo "== $$t"; $(1) ./$$t || rc=1; \
+	done; exit $$rc
+
+unit: $(UNIT:%=build/unit/%) ## unit tests of the core, sanitized
+	$(call run-each,,$^)
+
+valgrind: dev-deps $(UNIT:%=build/unit-plain/%) ## unit tests under valgrind
+	$(call run-each,valgrind -q --error-exitcode=9 --leak-check=full \
+		--errors-for-leak-kinds=definite,$(filter build/%/test_%,$^))
+
+coverage: dev-deps $(UNIT:%=build/unit-coverage/%) ## what they reach of src/
+	$(call run-each,,$(filter build/%/test_%,$^))
+	gcovr --root . --filter 'src/' build/obj/coverage
+
+# seeds are in t/fuzz/seeds/NAME for t/fuzz/fuzz_NAME.c
+
+FUZZ = $(patsubst t/fuzz/fuzz_%.c,%,$(wildcard t/fuzz/fuzz_*.c))
+
+build/fuzz-replay/%: build/obj/sanitize/t/fuzz/fuzz_%.o \
+		build/obj/sanitize/t/fuzz/replay.o $(core-sanitize)
+	@mkdir -p $(@D)
+	$(SAY)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIB_LIBS)
+
+build/fuzz/%: build/obj/fuzzer/t/fuzz/fuzz_%.o $(core-fuzzer)
+	@mkdir -p $(@D)
+	$(SAY)
+	$(Q)clang $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIB_LIBS)
+
+fuzz-replay: $(FUZZ:%=build/fuzz-replay/%) ## every fuzz seed, sanitized
+	@rc=0; for f in $(FUZZ); do \
+		build/fuzz-replay/$$f t/fuzz/seeds/$$f || rc=1; \
+	done; exit $$rc
+
+fuzz: dev-deps $(FUZZ:%=build/fuzz/%) ## libFuzzer, FUZZ_SECONDS each
+	@set -e; for f in $(FUZZ); do \
+		mkdir -p build/corpus/$$f; echo "== $$f"; \
+		build/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) \
+			-artifact_prefix=build/corpus/$$f- \
+			build/corpus/$$f t/fuzz/seeds/$$f; \
+	done
+
+
+INTEROP = $(patsubst t/interop/%.c,build/interop/%, \
+	$(wildcard t/interop/*_driver.c))
+
+build/interop/%: build/obj/sanitize/t/interop/%.o $(core-sanitize)
+	@mkdir -p $(@D)
+	$(SAY)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIB_LIBS)
+
+interop: $(INTEROP) ## the drivers that other languages talk to
+
+
+# Each suite runs whatever the one before said.
+test: ## everything, from nothing; the exit code is the verdict
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) $(INTEROP) \
+		$(UNIT:%=build/unit/%) $(FUZZ:%=build/fuzz-replay/%)
+	@failed=; \
+	$(MAKE) --no-print-directory unit || failed="$$failed unit"; \
+	$(MAKE) --no-print-directory fuzz-replay || \
+		failed="$$failed fuzz-replay"; \
+	$(PROVE) $(TESTS) </dev/null || failed="$$failed prove"; \
+	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi
+
+
+demo: ## the whole thing, on loopback, told step by step
+	@$(MAKE) --no-print-directory deps all
+	@demo/run
+
+bench: ## measure it: ratios to plain nginx, side by side
+	@$(MAKE) --no-print-directory deps dev-deps all
+	@bench/run
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r t d; do printf '%-14s%s\n' "$$t" "$$d"; done
