@@ -49,6 +49,10 @@ ti_hash_create(ti_hash_t *hash, const ti_hash_info_t *info)
     hash->ctx = EVP_MD_CTX_new();
 
     mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    if (mac == NULL) {
+        return TI_ERROR;
+    }
+
     hash->hmac = EVP_MAC_CTX_new(mac);
     EVP_MAC_free(mac);                      /* the context holds its own */
 
