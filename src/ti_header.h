@@ -15,7 +15,7 @@
 /*
  * The credentials of "Bearer <token>" (RFC 6750 section 2.1): the scheme
  * without regard to case, one or more spaces, then the rest up to trailing
- * spaces.  TI_DECLINED: another scheme or none.  The token is not looked at:
+ * spaces.  TI_DECLINED: another scheme or nothing.  The token is not looked at:
  * judging it is ti_jwt's.
  */
 
@@ -28,17 +28,18 @@ int ti_header_b64token(ti_str_t token);
 
 
 /*
- * A Cookie header without one cookie.  Takes every pair of that name out
- * (names compare exactly), keeps the bytes of the others and their order.
- * dst needs room for value.len bytes; returns what is left, 0 for none.
+ * A Cookie header without one cookie: every pair in which nginx's $cookie_
+ * variable would find that name goes (without regard to case, and behind a
+ * comma too), the others keep their bytes and order.  dst needs room for
+ * value.len bytes; returns what is left, 0 for none.
  */
 
 size_t ti_header_cookie_strip(unsigned char *dst, ti_str_t value,
     ti_str_t name);
 
 /*
- * The value of the first cookie of that name in a Cookie header, borrowed;
- * TI_DECLINED where there is none.
+ * The value of the first cookie of that name in a Cookie header, found as
+ * above, borrowed; TI_DECLINED where there is none.
  */
 
 ti_rc_t ti_header_cookie(ti_str_t value, ti_str_t name, ti_str_t *out);
