@@ -35,6 +35,8 @@ size_t ti_keyring_count(const ti_keyring_t *ring);      /* of sealing keys */
 ti_str_t ti_keyring_kid(const ti_keyring_t *ring, size_t i);    /* 0 seals */
 ti_str_t ti_keyring_index_key(const ti_keyring_t *ring);
 ti_str_t ti_keyring_first_key(const ti_keyring_t *ring);
+/* the sealing key of that kid, {NULL, 0} where there is none */
+ti_str_t ti_keyring_find(const ti_keyring_t *ring, ti_str_t kid);
 
 /* a fingerprint of all keys, in order; not secret */
 ti_rc_t ti_keyring_id(const ti_keyring_t *ring, ti_crypto_t *crypto,
