@@ -1,0 +1,44 @@
+// HTTP servers of this process, on loopback and free ports, and what they
+// have in common.
+
+import http from 'node:http';
+import net from 'node:net';
+import { once } from 'node:events';
+
+export async function listen(handler) {
+    const server = http.createServer(handler);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return server;
+}
+
+export function origin(server) {
+    return `http://127.0.0.1:${server.address().port}`;
+}
+
+// a port that was free a moment ago: for servers that cannot be told 0
+export async function freePort() {
+    const server = net.createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address();
+    server.close();
+    await once(server, 'close');
+    return port;
+}
+
+export async function body(request) {
+    const chunks = [];
+    for await (const chunk of request) {
+        chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString();
+}
+
+export function reply(response, status, type, text, headers = {}) {
+    response.writeHead(status, {
+        'Content-Type': type,
+        'Content-Length': Buffer.byteLength(text),
+        ...headers,
+    });
+    response.end(text);
+}

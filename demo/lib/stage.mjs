@@ -1,0 +1,207 @@
+// What the walk walks on: two providers, the search service, Redis, nginx with
+// the module, and two callers who are really signed in.
+
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { freePort } from './http.mjs';
+import { mailboxes } from './mail.mjs';
+import { startProvider } from './provider.mjs';
+import { Redis } from './redis.mjs';
+import { startService } from './service.mjs';
+import { discover, json, obtainTokens } from './user.mjs';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const TEMPLATE = new URL('../nginx.conf', import.meta.url);
+
+const NGINX = process.env.TI_NGINX ?? 'nginx';
+const MODULE = path.resolve(process.env.TI_MODULE
+    ?? `${ROOT}build/ngx_http_token_injector_module.so`);
+const TOKENCTL = path.resolve(process.env.TI_TOKENCTL
+    ?? `${ROOT}build/tokenctl`);
+
+const CONNECTED = 'http://127.0.0.1/connected';
+const AUDIENCE = 'api://search';
+const OUTLOOK_SCOPE = 'offline_access Mail.Read Calendars.Read';
+
+export class Stage {
+    constructor(sandbox) {
+        this.sandbox = sandbox;
+        this.redis = new Redis(sandbox);
+        this.mailboxes = mailboxes();
+        this.callers = {};
+    }
+
+    async start() {
+        for (const file of [MODULE, TOKENCTL]) {
+            if (!fs.existsSync(file)) {
+                throw new Error(`${file} is not built; run \`make\``);
+            }
+        }
+
+        await this.startProviders();
+        this.service = await startService(this.outlook.issuer,
+                                          this.credentials, this.mailboxes);
+        await this.redis.start();
+        await this.tokenctl('keygen', ['--out',
+                                       this.sandbox.path('sealing.jwks')]);
+        await this.startNginx();
+
+        for (const name of Object.keys(this.accounts)) {
+            this.callers[name] = await this.signIn(name);
+        }
+    }
+
+    async startProviders() {
+        const secret = () => crypto.randomBytes(24).toString('base64url');
+        const account = (name) => ({
+            password: secret(),
+            claims: {
+                email: `${name}@example.com`, groups: ['calendar-users'],
+            },
+        });
+
+        this.accounts = { alice: account('alice'), bob: account('bob') };
+        this.page = { id: 'search-page', redirectUri: CONNECTED };
+        this.injector = {
+            id: 'injector', secret: secret(), redirectUri: CONNECTED,
+        };
+        this.credentials = { id: 'graph', secret: secret() };
+
+        this.corp = await startProvider({
+            accounts: this.accounts,
+            scopes: ['openid'],
+            resource: { name: AUDIENCE, scope: 'search' },
+            clients: [{
+                client_id: this.page.id,
+                token_endpoint_auth_method: 'none',
+                redirect_uris: [CONNECTED],
+            }],
+        });
+
+        this.outlook = await startProvider({
+            accounts: this.accounts,
+            scopes: ['openid', ...OUTLOOK_SCOPE.split(' ')],
+            clients: [{
+                client_id: this.injector.id,
+                client_secret: this.injector.secret,
+                grant_types: ['authorization_code', 'refresh_token'],
+                redirect_uris: [CONNECTED],
+            }, {
+                client_id: this.credentials.id,
+                client_secret: this.credentials.secret,
+                grant_types: [],
+                response_types: [],
+                redirect_uris: [],
+            }],
+        });
+
+        const { jwks_uri: uri } = await discover(this.corp.issuer);
+        this.sandbox.write('corp.jwks',
+                           JSON.stringify(await json(await fetch(uri))));
+    }
+
+    async startNginx() {
+        const { dir } = this.sandbox;
+        const template = fs.readFileSync(TEMPLATE, 'utf8');
+        const port = await freePort();
+
+        this.limit = boundedTime(template);
+        this.url = `http://127.0.0.1:${port}`;
+
+        const values = {
+            MODULE, DIR: dir, PORT: port,
+            CORP: this.corp.issuer,
+            SERVICE: new URL(this.service.url).host,
+        };
+        this.sandbox.write('nginx.conf', template.replace(
+            /@([A-Z]+)@/g, (_, name) => values[name],
+        ));
+        fs.mkdirSync(this.sandbox.path('tmp'));
+
+        this.nginx = this.sandbox.start(NGINX, [
+            '-p', dir, '-c', this.sandbox.path('nginx.conf'),
+            '-e', this.sandbox.path('error.log'), '-g', 'daemon off;',
+        ]);
+
+        // written when it listens
+        await this.nginx.until(() => fs.existsSync(
+            this.sandbox.path('nginx.pid'),
+        ));
+    }
+
+    // the search page's part: the caller's JWT, and the device's own key
+    async signIn(name) {
+        const person = { name, password: this.accounts[name].password };
+        const tokens = await obtainTokens(this.corp.issuer, this.page, person, {
+            scope: 'openid search', resource: AUDIENCE,
+        });
+        return {
+            ...person,
+            jwt: tokens.access_token,
+            userKey: (await this.tokenctl('userkey', [])).trim(),
+        };
+    }
+
+    // consent at the third party: an access token and a refresh token
+    connect(caller) {
+        return obtainTokens(this.outlook.issuer, this.injector, caller, {
+            scope: OUTLOOK_SCOPE, prompt: 'consent',
+        });
+    }
+
+    async put(caller, tokens) {
+        const file = (what, secret) => (
+            this.sandbox.write(`${caller.name}.${what}`, `${secret}\n`)
+        );
+        const files = [
+            file('key', caller.userKey), file('refresh', tokens.refresh_token),
+        ];
+
+        await this.tokenctl('put', [
+            '--server', `unix:${this.redis.socket}`,
+            '--user', this.redis.user,
+            '--password-file', this.redis.passwordFile,
+            '--keys', this.sandbox.path('sealing.jwks'),
+            '--issuer', this.corp.issuer,
+            '--subject', caller.name,
+            '--provider', 'outlook',
+            '--user-key-file', files[0],
+            '--access-file', '-',
+            '--refresh-file', files[1],
+            '--expires-in', String(tokens.expires_in),
+            '--scope', tokens.scope,
+        ], tokens.access_token);
+
+        files.forEach((one) => fs.rmSync(one));
+    }
+
+    // of the mail in all mailboxes: this caller's, and everybody else's
+    ownAndOthers(name) {
+        const others = Object.keys(this.mailboxes)
+            .filter((one) => one !== name);
+        return [
+            this.subjects(name),
+            others.flatMap((one) => this.subjects(one)),
+        ];
+    }
+
+    subjects(name) {
+        return this.mailboxes[name].messages.map(({ subject }) => subject);
+    }
+
+    tokenctl(verb, args, input) {
+        return this.sandbox.run(TOKENCTL, [verb, ...args], { input });
+    }
+}
+
+// the design's bound on a refusal while the store is away, for what
+// nginx.conf says
+function boundedTime(template) {
+    const [connect, answer] = ['connect_timeout', 'timeout'].map((name) => (
+        Number(new RegExp(`^ *${name} +(\\d+)ms;`, 'm').exec(template)[1])
+    ));
+    return 2 * (connect + answer);
+}
