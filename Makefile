@@ -16,7 +16,7 @@ NGINX_OPTIONS ?= --with-compat
 JOBS ?= $(shell n=$$(nproc); echo $$((n < 2 ? n : 2)))
 FUZZ_SECONDS ?= 60
 PROVE ?= prove -j2 -It/lib
-TESTS ?= $(wildcard t/interop/*.t t/nginx/*.t t/e2e/*.t)
+TESTS ?= $(wildcard t/*/*.t)
 APT ?= $(shell command -v apt-get)
 
 PKG_CONFIG ?= pkg-config
