@@ -29,8 +29,11 @@ my $json = JSON::PP->new->utf8->canonical;
 my $keys;
 
 
-# The keys of this test: { sealing => [{ kid, k }, …], index => bytes }.
+# The keys of this test: { sealing => [{ kid, k }, …], index => bytes }; with
+# an argument, these from now on.
 sub sealing_keys {
+    $keys = $_[0] if @_;
+
     return $keys //= {
         sealing => [{ kid => 's1', k => random_bytes(32) }],
         index => random_bytes(32),
