@@ -45,7 +45,8 @@ Q = $(if $(V),,@)
 SAY = $(if $(V),,@echo "  $@")
 
 .PHONY: all deps dev-deps module tokenctl unit fuzz-replay fuzz interop \
-	test demo bench lint asan valgrind coverage install clean help FORCE
+	test demo bench lint asan valgrind coverage install clean help FORCE \
+	lint-style lint-gcc lint-cppcheck lint-clang
 
 
 all: module tokenctl ## the module and tokenctl, below build/
@@ -239,6 +240,65 @@ build/interop/%: build/obj/sanitize/t/interop/%.o $(core-sanitize)
 	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LIB_LIBS)
 
 interop: $(INTEROP) ## the drivers that other languages talk to
+
+
+# --- reading the code -------------------------------------------------------
+
+NGINX_INCS = $(patsubst %,-isystem build/nginx/%,src/core src/event \
+	src/event/modules src/os/unix src/http src/http/modules src/http/v2 objs)
+LINT_FLAGS = -std=gnu17 -D_GNU_SOURCE -Isrc $(LIB_CFLAGS)
+GLUE_FLAGS = $(LINT_FLAGS) -Ingx_module $(NGINX_INCS)
+GLUE_C = $(filter %.c,$(GLUE))
+TIDY = clang-tidy --quiet --warnings-as-errors='*' --checks='-*,$\
+	clang-analyzer-*,bugprone-*,cert-*,misc-redundant-expression,$\
+	-bugprone-assignment-in-if-condition,-bugprone-branch-clone,$\
+	-bugprone-easily-swappable-parameters,$\
+	-bugprone-implicit-widening-of-multiplication-result,$\
+	-bugprone-narrowing-conversions,-bugprone-not-null-terminated-result,$\
+	-bugprone-reserved-identifier,-bugprone-suspicious-include,$\
+	-cert-dcl37-c,-cert-dcl51-cpp,-cert-err33-c,$\
+	-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,$\
+	-clang-analyzer-valist.Uninitialized'
+CPPCHECK = cppcheck -q --error-exitcode=1 --inline-suppr --std=c11 \
+	--enable=warning,performance,portability --suppress=missingInclude
+
+lint: dev-deps build/nginx/objs/Makefile ## style, floors, analyzers
+	@$(MAKE) --no-print-directory -k -j$(JOBS) lint-style lint-gcc \
+		lint-cppcheck lint-clang
+
+lint-style:
+	perl t/lint.pl
+
+lint-gcc: $(CORE:%=lint-core/%) $(CLI:%=lint-core/%) $(GLUE_C:%=lint-glue/%)
+
+# nginx's own idiom: cf->handler_conf points to a block being read
+lint-cppcheck:
+	$(CPPCHECK) -Isrc src cli
+	$(CPPCHECK) -Isrc -Ingx_module --suppress=autoVariables:ngx_module/* \
+		ngx_module
+
+# its standard error only counts
+lint-clang:
+	$(TIDY) $(CORE) $(CLI) -- $(LINT_FLAGS) 2>/dev/null
+	$(if $(GLUE_C),$(TIDY) $(GLUE_C) -- $(GLUE_FLAGS) 2>/dev/null)
+
+# gcc's analyzer; and no variable in the core that could be written to
+lint-core/%:
+	@echo "  gcc -fanalyzer $*"
+	@mkdir -p build/lint
+	@$(CC) $(LINT_FLAGS) $(WARN) -O2 -fno-pie -fanalyzer -c \
+		-o build/lint/$(notdir $*).o $*
+	@case $* in src/*) \
+		if nm build/lint/$(notdir $*).o | grep ' [BbCDdGgSs] '; then \
+			echo "$*: global state"; exit 1; \
+		fi;; \
+	esac
+
+lint-glue/%:
+	@echo "  gcc -fanalyzer $*"
+	@mkdir -p build/lint
+	@$(CC) $(GLUE_FLAGS) $(WARN) -O2 -fanalyzer -c \
+		-o build/lint/$(notdir $*).o $*
 
 
 # Each suite runs whatever the one before said.
