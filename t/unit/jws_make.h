@@ -233,11 +233,11 @@ jm_coord(const char *crv)
 
 /* One number of a key, as wide as said, 0: as wide as it is. */
 
-static inline char *
-jm_number(const jm_key_t *key, const char *name, size_t width)
+static inline size_t
+jm_number_raw(const jm_key_t *key, const char *name, size_t width,
+    unsigned char buf[JM_SIGNATURE_MAX])
 {
-    BIGNUM         *bn;
-    unsigned char   buf[JM_SIGNATURE_MAX];
+    BIGNUM  *bn;
 
     bn = NULL;
     jm_check(EVP_PKEY_get_bn_param(key->pkey, name, &bn) == 1);
@@ -246,9 +246,20 @@ jm_number(const jm_key_t *key, const char *name, size_t width)
         width = (size_t) BN_num_bytes(bn);
     }
 
-    jm_check(width <= sizeof(buf)
+    jm_check(width <= JM_SIGNATURE_MAX
              && BN_bn2binpad(bn, buf, (int) width) == (int) width);
     BN_free(bn);
+
+    return width;
+}
+
+
+static inline char *
+jm_number(const jm_key_t *key, const char *name, size_t width)
+{
+    unsigned char  buf[JM_SIGNATURE_MAX];
+
+    width = jm_number_raw(key, name, width, buf);
 
     return jm_b64u(buf, width);
 }
