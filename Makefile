@@ -247,6 +247,8 @@ interop: $(INTEROP) ## the drivers that other languages talk to
 NGINX_INCS = $(patsubst %,-isystem build/nginx/%,src/core src/event \
 	src/event/modules src/os/unix src/http src/http/modules src/http/v2 objs)
 LINT_FLAGS = -std=gnu17 -D_GNU_SOURCE -Isrc $(LIB_CFLAGS)
+# nginx hands string constants around as u_char * and char *
+GLUE_WARN = $(filter-out -Wwrite-strings,$(WARN))
 GLUE_FLAGS = $(LINT_FLAGS) -Ingx_module $(NGINX_INCS)
 GLUE_C = $(filter %.c,$(GLUE))
 TIDY = clang-tidy --quiet --warnings-as-errors='*' --checks='-*,$\
@@ -297,7 +299,7 @@ lint-core/%:
 lint-glue/%:
 	@echo "  gcc -fanalyzer $*"
 	@mkdir -p build/lint
-	@$(CC) $(GLUE_FLAGS) $(WARN) -O2 -fanalyzer -c \
+	@$(CC) $(GLUE_FLAGS) $(GLUE_WARN) -O2 -fanalyzer -c \
 		-o build/lint/$(notdir $*).o $*
 
 
@@ -315,6 +317,14 @@ test: ## everything, from nothing; the exit code is the verdict
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi
 
 
+asan: deps dev-deps ## the nginx tests on a sanitized nginx
+	JOBS=$(JOBS) t/asan.sh
+	TI_NGINX=$(CURDIR)/build/asan/nginx TI_NGINX_STATIC=1 TI_PATIENCE=5 \
+		ASAN_OPTIONS=detect_stack_use_after_return=1 \
+		UBSAN_OPTIONS=print_stacktrace=1:suppressions=$(CURDIR)/t/ubsan.supp \
+		$(PROVE) $(wildcard t/nginx/*.t) </dev/null
+
+
 demo: ## the whole thing, on loopback, told step by step
 	@$(MAKE) --no-print-directory deps all
 	@demo/run
@@ -322,6 +332,35 @@ demo: ## the whole thing, on loopback, told step by step
 bench: ## measure it: ratios to plain nginx, side by side
 	@$(MAKE) --no-print-directory deps dev-deps all
 	@bench/run
+
+# --- installing -------------------------------------------------------------
+
+PREFIX ?= /usr
+MODULES_PATH ?= $(shell nginx -V 2>&1 | tr ' ' '\n' \
+	| sed -n 's/^--modules-path=//p')
+COMPLETION = $(wildcard cli/tokenctl.bash-completion)
+MAN = $(if $(and $(wildcard docs/tokenctl.1.scd),$(shell command -v scdoc)), \
+	build/tokenctl.1)
+
+build/tokenctl.1: docs/tokenctl.1.scd
+	scdoc < $< > $@
+
+# The load_module snippet is where Debian keeps those of its own modules: a
+# link to it in /etc/nginx/modules-enabled switches the module on.
+install: all $(MAN) ## module, tokenctl, manual, completion; takes DESTDIR
+	@test -n "$(MODULES_PATH)" || { \
+		echo "nginx -V names no --modules-path: set MODULES_PATH"; exit 1; }
+	install -d $(DESTDIR)$(MODULES_PATH) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 build/$(NAME).so $(DESTDIR)$(MODULES_PATH)/
+	install -m 755 build/tokenctl $(DESTDIR)$(PREFIX)/bin/
+	install -d $(DESTDIR)$(PREFIX)/share/nginx/modules-available
+	echo "load_module modules/$(NAME).so;" > \
+		$(DESTDIR)$(PREFIX)/share/nginx/modules-available/$\
+		mod-http-token-injector.conf
+	$(if $(MAN),install -d $(DESTDIR)$(PREFIX)/share/man/man1)
+	$(if $(MAN),install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/)
+	$(if $(COMPLETION),install -D -m 644 $(COMPLETION) \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tokenctl)
 
 clean: ## remove build/
 	rm -rf build

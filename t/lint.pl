@@ -38,6 +38,7 @@ $floor{basename($_)} = floor_of($_) for @core;
 includes($_) for @ours;
 style($_) for @all;
 functions($_) for @all;
+listed();
 white_space($_) for glob('t/*.pl t/lib/TI/*.pm t/*/*.t'), 'config';
 
 print "lint: ", scalar @all, " files, ", $complaints // 0, " complaints\n";
@@ -136,6 +137,23 @@ sub includes {
     if (my $extra = $name =~ /(?<!_private)\.h$/ ? $same[0] : $same[1]) {
         complain($file, $extra->[0], "$extra->[1] is of the same floor");
     }
+}
+
+
+# config lists every file that nginx compiles, and no other
+sub listed {
+    my @lines = lines_of('config');
+    my %there = map { $_ => 1 } grep { !m{^cli/} } @ours;
+
+    for my $n (1 .. @lines) {
+        my ($file) = $lines[$n - 1]
+                     =~ m{^\s*\$ngx_addon_dir/(\S+\.[ch]) \\$} or next;
+        complain('config', $n, "$file does not exist") if !-e $file;
+        delete $there{$file};
+    }
+
+    complain('config', scalar @lines, "$_ is not listed")
+        for sort keys %there;
 }
 
 

@@ -14,7 +14,8 @@ use TI::Env qw(testdir build_dir write_file read_file subst wait_for diagnose
 
 our @EXPORT = qw(
     nginx_start nginx_stop nginx_kill nginx_signal nginx_reload nginx_test
-    nginx_pid nginx_workers nginx_has_module error_log access_log
+    nginx_pid nginx_workers nginx_has_module nginx_has_debug
+    error_log access_log
     log_like log_unlike log_count wait_log expect_log secrets_absent
 );
 our @EXPORT_OK = qw(nginx_check);
@@ -189,6 +190,9 @@ sub nginx_test {
                _configuration($text, %opt, log => "$dir/nginx-test.log"));
     unlink($out);
 
+    # "nginx -t" leaves its memory to the system
+    local $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (),
+                                    'detect_leaks=0';
     my $child = spawn($out, _binary(), '-t', '-p', "$dir/", '-c',
                       "$dir/nginx-test.conf", '-e', "$dir/nginx-test.log");
     wait_for(sub { !alive($child) }, 'nginx -t', 20);
@@ -197,6 +201,13 @@ sub nginx_test {
 
     return ($status & 127 ? 128 + ($status & 127) : $status >> 8,
             read_file($out));
+}
+
+# Does this nginx log at debug?
+sub nginx_has_debug {
+    my $binary = _binary();
+
+    return `$binary -V 2>&1` =~ /--with-debug/;
 }
 
 

@@ -49,7 +49,7 @@ package TI::Test;
 #                 subst(text), wait_for(sub { … }, 'what', seconds)
 #                 patience(): by how much this run is slower than usual
 # TI/Nginx.pm     nginx_start, nginx_reload, nginx_stop, nginx_kill,
-#                 nginx_signal, nginx_pid, nginx_workers
+#                 nginx_signal, nginx_pid, nginx_workers, nginx_has_debug
 #                 nginx_test(text): (exit code, output) of "nginx -t"
 #                 error_log, access_log, log_like, log_unlike, log_count,
 #                 wait_log, expect_log, secrets_absent
