@@ -100,45 +100,56 @@ tokenctl_check_number(tokenctl_t *ctl, tokenctl_opt_t opt, uint64_t min,
 }
 
 
-/* HOST:PORT, [ADDRESS]:PORT */
+/* HOST:PORT, [ADDRESS]:PORT; the host without its brackets */
+
+static ti_rc_t
+tokenctl_check_split(const char *server, ti_str_t *host, uint64_t *port)
+{
+    const char  *colon;
+
+    colon = strrchr(server, ':');
+
+    if (colon == NULL
+        || ti_decimal_parse(ti_str_cstr(colon + 1), 65535, port) != TI_OK
+        || *port == 0)
+    {
+        return TI_DECLINED;
+    }
+
+    *host = ti_str_from(server, (size_t) (colon - server));
+
+    if (server[0] == '[') {
+
+        if (host->len < 3 || colon[-1] != ']') {
+            return TI_DECLINED;
+        }
+
+        *host = ti_str_from(server + 1, host->len - 2);
+        return TI_OK;
+    }
+
+    return host->len != 0 && memchr(server, ':', host->len) == NULL
+           ? TI_OK : TI_DECLINED;
+}
+
 
 static tokenctl_exit_t
 tokenctl_check_host(tokenctl_t *ctl, const char *server)
 {
-    size_t       len;
-    uint64_t     port;
-    ti_str_t     host;
-    const char  *colon;
+    ti_str_t  host;
+    uint64_t  port;
 
-    colon = strrchr(server, ':');
-    len = colon != NULL ? (size_t) (colon - server) : 0;
-
-    if (len > 2 && server[0] == '[' && server[len - 1] == ']') {
-        host = ti_str_from(server + 1, len - 2);
-
-    } else {
-        host = ti_str_from(server, len);
-
-        if (memchr(server, ':', len) != NULL) {
-            len = 0;
-        }
-    }
-
-    if (len == 0
-        || ti_decimal_parse(ti_str_cstr(colon + 1), 65535, &port) != TI_OK
-        || port == 0)
-    {
+    if (tokenctl_check_split(server, &host, &port) != TI_OK) {
         return tokenctl_fail(ctl, TOKENCTL_USAGE, "--server %s: unix:PATH, "
                              "HOST:PORT or [ADDRESS]:PORT", server);
     }
-
-    ctl->port = (int) port;
 
     if (tokenctl_concat(ctl, &host, 1, &host) != TOKENCTL_DONE) {
         return TOKENCTL_FAILED;
     }
 
     ctl->host = (const char *) host.data;
+    ctl->port = (int) port;
 
     return TOKENCTL_DONE;
 }

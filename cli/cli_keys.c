@@ -44,7 +44,8 @@ tokenctl_random(tokenctl_t *ctl, unsigned char *buf, size_t len)
 
 
 static tokenctl_exit_t
-tokenctl_keys_parse(tokenctl_t *ctl, const char *path, ti_str_t text)
+tokenctl_keys_parse(tokenctl_t *ctl, const char *path, ti_str_t text,
+    const char *hint)
 {
     const char  *why;
 
@@ -59,8 +60,8 @@ tokenctl_keys_parse(tokenctl_t *ctl, const char *path, ti_str_t text)
         return TOKENCTL_DONE;
 
     case TI_DECLINED:
-        return tokenctl_fail(ctl, TOKENCTL_FAILED, "%s: %s; tokenctl keygen "
-                             "makes such files", path, why);
+        return tokenctl_fail(ctl, TOKENCTL_FAILED, "%s: %s; %s", path, why,
+                             hint);
 
     default:
         return tokenctl_fail_memory(ctl);
@@ -81,7 +82,12 @@ tokenctl_keys_read(tokenctl_t *ctl, const char *path, ti_str_t *text)
     rc = tokenctl_file_read(ctl, path, TOKENCTL_KEYS_MAX,
                             TOKENCTL_FILE_PRIVATE, text);
 
-    return rc == TOKENCTL_DONE ? tokenctl_keys_parse(ctl, path, *text) : rc;
+    if (rc != TOKENCTL_DONE) {
+        return rc;
+    }
+
+    return tokenctl_keys_parse(ctl, path, *text,
+                               "tokenctl keygen makes such files");
 }
 
 
@@ -153,12 +159,8 @@ tokenctl_keys_write(tokenctl_t *ctl, const char *path, json_t *set,
         return tokenctl_fail_memory(ctl);
     }
 
-    rc = tokenctl_keys_parse(ctl, path, ti_str_cstr(text));
-
-    if (rc == TOKENCTL_DONE && strlen(text) > TOKENCTL_KEYS_MAX) {
-        rc = tokenctl_fail(ctl, TOKENCTL_FAILED, "%s: no room for another key;"
-                           " remove keys that opened their last record", path);
-    }
+    rc = tokenctl_keys_parse(ctl, path, ti_str_cstr(text), "rotate, then "
+                             "remove the keys that seal nothing any more");
 
     if (rc == TOKENCTL_DONE) {
         rc = tokenctl_file_write(ctl, path, ti_str_cstr(text), like);

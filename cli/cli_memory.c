@@ -74,7 +74,7 @@ tokenctl_concat(tokenctl_t *ctl, const ti_str_t *parts, size_t n,
     ti_str_t *out)
 {
     size_t          i, len;
-    unsigned char  *p;
+    unsigned char  *p, *start;
 
     len = 0;
 
@@ -82,12 +82,12 @@ tokenctl_concat(tokenctl_t *ctl, const ti_str_t *parts, size_t n,
         len += parts[i].len;
     }
 
-    p = ti_pool_alloc(&ctl->pool.ti, len + 1);
-    if (p == NULL) {
+    start = ti_pool_alloc(&ctl->pool.ti, len + 1);
+    if (start == NULL) {
         return tokenctl_fail_memory(ctl);
     }
 
-    *out = ti_str_from(p, len);
+    p = start;
 
     for (i = 0; i < n; i++) {
         if (parts[i].len != 0) {
@@ -97,6 +97,10 @@ tokenctl_concat(tokenctl_t *ctl, const ti_str_t *parts, size_t n,
     }
 
     *p = '\0';
+
+    /* last: it may be one of the parts */
+
+    *out = ti_str_from(start, len);
 
     return TOKENCTL_DONE;
 }

@@ -31,7 +31,7 @@ static const tokenctl_option_t  tokenctl_options[TOKENCTL_OPT_LAST] = {
     [TOKENCTL_OPT_ISSUER] =
         { "issuer", "I", "iss of the caller's tokens, exactly" },
     [TOKENCTL_OPT_TENANT] =
-        { "tenant", "T", "the caller's tenant, where nginx has tenant_claim" },
+        { "tenant", "T", "their tenant, where nginx has tenant_claim" },
     [TOKENCTL_OPT_SUBJECT] =
         { "subject", "S", "the caller, as user_claim says it" },
     [TOKENCTL_OPT_APP] =
@@ -59,9 +59,9 @@ static const tokenctl_option_t  tokenctl_options[TOKENCTL_OPT_LAST] = {
     [TOKENCTL_OPT_OUT] =
         { "out", "FILE", "the file of sealing keys" },
     [TOKENCTL_OPT_ADD] =
-        { "add", NULL, "append a key to it, which opens and does not seal" },
+        { "add", NULL, "append a key, which opens only" },
     [TOKENCTL_OPT_FIRST] =
-        { "first", "KID", "make that key of it the one that seals" },
+        { "first", "KID", "make that key the one that seals" },
 
     [TOKENCTL_OPT_HELP] =
         { "help", NULL, "this text" }
@@ -109,6 +109,7 @@ tokenctl_options_table(struct option *table)
         table[i].name = tokenctl_options[i].name;
         table[i].has_arg = tokenctl_options[i].value != NULL
                            ? required_argument : no_argument;
+        table[i].val = 1;
     }
 }
 

@@ -13,7 +13,7 @@
 #define TOKENCTL_TIME_MAX  INT64_C(253402300799)    /* 9999-12-31 23:59:59 */
 
 typedef struct {
-    ti_str_t  kid;                          /* data NULL: unknown */
+    ti_str_t  kid;                          /* empty: unknown */
     ti_str_t  state;
     int64_t   gen;                          /* 0: unknown, as below */
     int64_t   since;
@@ -81,7 +81,7 @@ tokenctl_json_str(ti_str_t s)
 {
     json_t  *string;
 
-    if (s.data == NULL) {
+    if (s.len == 0) {
         return json_null();
     }
 
@@ -146,7 +146,7 @@ tokenctl_text(tokenctl_t *ctl, ti_str_t s)
 {
     const char  *text;
 
-    text = s.data != NULL ? tokenctl_printable(ctl, s) : "-";
+    text = s.len != 0 ? tokenctl_printable(ctl, s) : "-";
 
     return text != NULL ? text : "?";
 }

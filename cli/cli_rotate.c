@@ -19,12 +19,12 @@
 /*
  * ARGV: gen, then field, old bytes, new bytes, once or twice.  HSET keeps the
  * key's expiry; gen and cid are not touched, so nobody has anything to hear.
+ * What became a value of another type has an error for a gen, which is none.
  */
 
 static const char  tokenctl_rotate_script[] =
-    "if (redis.call('HGET', KEYS[1], 'gen') or '') ~= ARGV[1] then\n"
-    "    return 0\n"
-    "end\n"
+    "local gen = redis.pcall('HGET', KEYS[1], 'gen') or ''\n"
+    "if gen ~= ARGV[1] then return 0 end\n"
     "for i = 2, #ARGV, 3 do\n"
     "    if redis.call('HGET', KEYS[1], ARGV[i]) ~= ARGV[i + 1] then\n"
     "        return 0\n"

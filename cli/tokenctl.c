@@ -46,9 +46,9 @@ static const tokenctl_verb_t  tokenctl_verbs[] = {
       tokenctl_userkey },
 
     { "put",
-      "STORE WHO --provider P --access-file F|- [--refresh-file F|-]\n"
-      "           [--expires-in SECONDS] [--scope S] [--user-key-file F|-]"
-      " [--json]",
+      "STORE WHO --provider P --access-file F|-\n"
+      "           [--refresh-file F|-] [--expires-in SECONDS] [--scope S]\n"
+      "           [--user-key-file F|-] [--json]",
       "store a consent; it replaces the whole connection",
       TOKENCTL_ONE|tokenctl_bit(ACCESS_FILE)|tokenctl_bit(REFRESH_FILE)
       |tokenctl_bit(EXPIRES_IN)|tokenctl_bit(SCOPE),
@@ -64,7 +64,8 @@ static const tokenctl_verb_t  tokenctl_verbs[] = {
       tokenctl_show },
 
     { "delete",
-      "STORE WHO --provider P [--user-key-file F|- | --device D] [--json]",
+      "STORE WHO --provider P [--user-key-file F|- | --device D]\n"
+      "           [--json]",
       "delete a connection",
       TOKENCTL_ONE|tokenctl_bit(DEVICE),
       TOKENCTL_ONE_NEEDS,
@@ -88,10 +89,12 @@ static const tokenctl_verb_t  tokenctl_verbs[] = {
 };
 
 
-static const char  tokenctl_groups[] =
+static const char  tokenctl_store_group[] =
     "STORE is --server unix:PATH|HOST:PORT --keys FILE [--key-prefix P]\n"
-    "           [--user U --password-file F] [--database N]\n"
-    "WHO   is --issuer I [--tenant T] --subject S | --app\n";
+    "         [--user U --password-file F] [--database N]\n";
+
+static const char  tokenctl_who_group[] =
+    "WHO is --issuer I [--tenant T] --subject S | --app\n";
 
 
 static const tokenctl_verb_t *
@@ -118,7 +121,11 @@ tokenctl_help(const tokenctl_verb_t *verb)
                verb->text);
 
         if (verb->allowed & tokenctl_bit(SERVER)) {
-            printf("%s\n", tokenctl_groups);
+            printf("%s\n", tokenctl_store_group);
+        }
+
+        if (verb->allowed & tokenctl_bit(ISSUER)) {
+            printf("%s\n", tokenctl_who_group);
         }
 
         tokenctl_options_print(verb->allowed);
