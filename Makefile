@@ -27,7 +27,7 @@ LIB_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBS) || \
 	echo -lhiredis -ljansson -lcrypto)
 
 CORE = $(wildcard src/*.c)
-HEADERS = $(wildcard src/*.h)
+HEADERS = $(wildcard src/*.h cli/*.h t/*/*.h)
 GLUE = $(wildcard ngx_module/*.c ngx_module/*.h)
 CLI = $(wildcard cli/*.c)
 
@@ -42,7 +42,7 @@ HARDEN_LD = -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
 STD = -std=gnu17 -D_GNU_SOURCE
 
 Q = $(if $(V),,@)
-SAY = $(if $(V),,@echo "  $@")
+SAY = $(if $(V),@:,@echo "  $@")
 
 .PHONY: all deps dev-deps module tokenctl unit fuzz-replay fuzz interop \
 	test demo bench lint asan valgrind coverage install clean help FORCE \
@@ -107,8 +107,10 @@ build/stamp/npm/%/package-lock.json: %/package-lock.json
 module: build/$(NAME).so ## the nginx module alone
 
 build/$(NAME).so: build/nginx/objs/Makefile FORCE
+	$(SAY)
 	@$(MAKE) --no-print-directory -j$(JOBS) -C build/nginx \
-		-f objs/Makefile modules
+		-f objs/Makefile modules $(if $(V),,> build/module.log 2>&1 || \
+		{ grep -v '^cc\|^\s*[-/]' build/module.log | tail -n 60; exit 1; })
 	@cmp -s build/nginx/objs/$(NAME).so $@ || \
 		install -m 644 build/nginx/objs/$(NAME).so $@
 
@@ -163,8 +165,6 @@ build/tokenctl: $(CLI:%.c=build/obj/harden/%.o) $(core-harden)
 	$(SAY)
 	$(Q)$(CC) $(HARDEN) $(HARDEN_LD) -o $@ $^ $(LIB_LIBS)
 
-$(CLI:%.c=build/obj/harden/%.o): $(wildcard cli/*.h)
-
 
 # --- tests ------------------------------------------------------------------
 
@@ -183,9 +183,6 @@ endef
 $(eval $(call unit-in,build/unit,sanitize,$(SANITIZE)))
 $(eval $(call unit-in,build/unit-plain,plain,))
 $(eval $(call unit-in,build/unit-coverage,coverage,--coverage))
-
-$(UNIT:%=build/obj/sanitize/t/unit/%.o): $(wildcard t/unit/*.h)
-$(UNIT:%=build/obj/plain/t/unit/%.o): $(wildcard t/unit/*.h)
 
 # run-each COMMAND, PROGRAMS: all of them, whatever one says
 run-each = @rc=0; for t in $(2); do echo "== $$t"; $(1) ./$$t || rc=1; \
