@@ -24,8 +24,8 @@ tokenctl_now_ms(void)
 }
 
 
-tokenctl_exit_t
-tokenctl_fail(tokenctl_t *ctl, tokenctl_exit_t rc, const char *fmt, ...)
+void
+tokenctl_say(tokenctl_t *ctl, const char *fmt, ...)
 {
     char     *p;
     va_list   args;
@@ -41,15 +41,6 @@ tokenctl_fail(tokenctl_t *ctl, tokenctl_exit_t rc, const char *fmt, ...)
             *p = '?';
         }
     }
-
-    return rc;
-}
-
-
-tokenctl_exit_t
-tokenctl_fail_memory(tokenctl_t *ctl)
-{
-    return tokenctl_fail(ctl, TOKENCTL_FAILED, "out of memory");
 }
 
 

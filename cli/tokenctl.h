@@ -147,10 +147,15 @@ int tokenctl_device_valid(ti_str_t device);
 
 /* cli_message.c */
 
-/* returns rc */
-tokenctl_exit_t tokenctl_fail(tokenctl_t *ctl, tokenctl_exit_t rc,
-    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-tokenctl_exit_t tokenctl_fail_memory(tokenctl_t *ctl);
+void tokenctl_say(tokenctl_t *ctl, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* says why, and is rc: a macro, so that analyzers see what is returned */
+#define tokenctl_fail(ctl, rc, ...)                                           \
+    (tokenctl_say(ctl, __VA_ARGS__), (rc))
+
+#define tokenctl_fail_memory(ctl)                                             \
+    tokenctl_fail(ctl, TOKENCTL_FAILED, "out of memory")
 
 /* a line on the terminal that the next one replaces; nothing elsewhere */
 void tokenctl_progress(tokenctl_t *ctl, const char *fmt, ...)
@@ -177,7 +182,7 @@ tokenctl_exit_t tokenctl_concat(tokenctl_t *ctl, const ti_str_t *parts,
 
 /* cli_file.c */
 
-#define TOKENCTL_FILE_PRIVATE  1            /* refuse one that others may read */
+#define TOKENCTL_FILE_PRIVATE  1            /* others may not read it */
 
 /*
  * Reads a file, or standard input for "-", into the pool; one newline at the

@@ -256,7 +256,8 @@ for my $how ([], ['--device', '-']) {
 }
 
 # what others wrote
-my $dave = person('dave', iss => 'https://issuer.example/ü', tid => 'tenant ü');
+my $dave = person('dave', iss => 'https://issuer.example/ü',
+                  tid => 'tenant ü');
 $dave->connect('daves-token', refresh => 'daves-refresh', gen => 41,
                scope => 'x y');
 my $dave_key = secret($dave->user_key());
@@ -427,7 +428,7 @@ sub published {
             or die "published: $!\n";
     }
 
-    my @heard = $bytes =~ /message\r\n\$\d+\r\nti:changes\r\n\$\d+\r\n(.*?)\r\n/g;
+    my @heard = $bytes =~ /\r\nti:changes\r\n\$\d+\r\n(.*?)\r\n/g;
     pop @heard;
 
     return \@heard;

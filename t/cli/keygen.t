@@ -153,8 +153,8 @@ for my $name (sort keys %bad) {
 my $full = write_file('full.jwks', JSON::PP->new->encode({
     keys => [$sig, map { { %$enc, kid => "k$_" } } 1 .. 64] }), 0600);
 $before = read_file($full);
-fails(1, qr/\Q$full\E: more than 64 .*; rotate, then remove/, 'more keys than the module takes',
-      'keygen', '--out', $full, '--add');
+fails(1, qr/\Q$full\E: more than 64 .*; rotate, then remove/,
+      'more keys than the module takes', 'keygen', '--out', $full, '--add');
 is(read_file($full), $before, 'not touched');
 
 SKIP: {

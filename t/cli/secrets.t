@@ -12,7 +12,7 @@ use lib "$FindBin::Bin/lib", "$FindBin::Bin/../lib";
 use Test::More;
 use Time::HiRes qw(sleep);
 
-use TI::Env qw(testdir read_file write_file wait_for alive);
+use TI::Env qw(testdir read_file write_file wait_for alive patience);
 use TI::Person;
 use TI::Record;
 use TI::Redis;
@@ -121,9 +121,11 @@ my $rotate = peak('rotate', store());
 is($rotate->{out}, "5002 rotated, 0 left\n", 'and rotated');
 
 my $all = int($size * 5000 / 1024);
-for my $run ($list, $rotate) {
-    cmp_ok($run->{kb}, '<', $all / 2, "$run->{args}[0] held at most $run->{kb}"
-           . " KB of the $all that went by");
+SKIP: {
+    skip('a sanitizer keeps what was freed', 2) if patience() > 1;
+
+    cmp_ok($_->{kb}, '<', $all / 2, "$_->{args}[0] held at most $_->{kb} KB "
+           . "of the $all that went by") for $list, $rotate;
 }
 
 done_testing();
@@ -146,8 +148,8 @@ sub begun {
 sub socket_of {
     my ($pid) = @_;
 
-    return begun($pid)
-           && grep { (readlink($_) // '') =~ /^socket:/ } glob("/proc/$pid/fd/*");
+    return begun($pid) && grep { (readlink($_) // '') =~ /^socket:/ }
+                               glob("/proc/$pid/fd/*");
 }
 
 # the name of another user's connection
