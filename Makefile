@@ -184,8 +184,8 @@ $(eval $(call unit-in,build/unit,sanitize,$(SANITIZE)))
 $(eval $(call unit-in,build/unit-plain,plain,))
 $(eval $(call unit-in,build/unit-coverage,coverage,--coverage))
 
-# run-each COMMAND, PROGRAMS: all of them, whatever one says
-run-each = @rc=0; for t in $(2); do echo "== $$t"; $(1) ./$$t || rc=1; \
+# run-each COMMAND, PROGRAMS: all of them, whatever one says; there are some
+run-each = @test -n "$(strip $(2))"; rc=$$?; for t in $(2); do echo "== $$t"; $(1) ./$$t || rc=1; \
 	done; exit $$rc
 
 unit: $(UNIT:%=build/unit/%) ## unit tests of the core, sanitized
@@ -193,10 +193,11 @@ unit: $(UNIT:%=build/unit/%) ## unit tests of the core, sanitized
 
 valgrind: dev-deps $(UNIT:%=build/unit-plain/%) ## unit tests under valgrind
 	$(call run-each,valgrind -q --error-exitcode=9 --leak-check=full \
-		--errors-for-leak-kinds=definite,$(filter build/%/test_%,$^))
+		--errors-for-leak-kinds=definite,$(filter-out dev-deps,$^))
 
 coverage: dev-deps $(UNIT:%=build/unit-coverage/%) ## what they reach of src/
-	$(call run-each,,$(filter build/%/test_%,$^))
+	@find build/obj/coverage -name '*.gcda' -delete
+	$(call run-each,,$(filter-out dev-deps,$^))
 	gcovr --root . --filter 'src/' build/obj/coverage
 
 # seeds are in t/fuzz/seeds/NAME for t/fuzz/fuzz_NAME.c
