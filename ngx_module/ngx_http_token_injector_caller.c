@@ -1,0 +1,351 @@
+/*
+ * The steps that judge a caller: authenticate, authorize.  They wait for
+ * nothing and run in the access phase for main requests.
+ */
+
+#include "ngx_http_token_injector.h"
+
+
+static ngx_int_t ngx_http_token_injector_credentials(
+    ngx_http_token_injector_ctx_t *ctx, ti_result_t *result,
+    const char **why);
+static ngx_int_t ngx_http_token_injector_admission(
+    ngx_http_token_injector_ctx_t *ctx);
+static ngx_int_t ngx_http_token_injector_required(
+    ngx_http_token_injector_ctx_t *ctx);
+static ngx_uint_t ngx_http_token_injector_passes(ngx_str_t *value);
+
+
+ngx_int_t
+ngx_http_token_injector_authenticate(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_int_t     rc;
+    ti_result_t   result;
+    const char   *why;
+
+    if (ctx->conf->provider && ngx_http_token_injector_strip(ctx) != NGX_OK) {
+        return ngx_http_token_injector_refuse(ctx, TI_RESULT_INTERNAL_ERROR,
+                                              "out of memory");
+    }
+
+    rc = ngx_http_token_injector_identify(ctx, &result, &why);
+
+    if (rc != NGX_OK) {
+        return ngx_http_token_injector_refuse(ctx, result, why);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Who calls, without consequences: variables may ask before the steps do.
+ * Remembered in the context; an admission stands for a verdict of before.
+ */
+
+ngx_int_t
+ngx_http_token_injector_identify(ngx_http_token_injector_ctx_t *ctx,
+    ti_result_t *result, const char **why)
+{
+    ti_jwt_t                              jwt;
+    ti_pool_t                             pool;
+    ngx_int_t                             rc;
+    ngx_http_request_t                   *r;
+    ngx_http_token_injector_auth_t       *auth;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    if (ctx->authenticated) {
+        return NGX_OK;
+    }
+
+    r = ctx->request;
+    auth = ctx->conf->auth;
+    mcf = ngx_http_token_injector_main(r);
+
+    if (ngx_http_token_injector_credentials(ctx, result, why) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_token_injector_admission(ctx);
+
+    if (rc == NGX_ERROR) {
+        *result = TI_RESULT_INTERNAL_ERROR;
+        *why = "an admission could not be looked up";
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_OK) {
+        ctx->admitted = 1;
+        ctx->authenticated = 1;
+        return NGX_OK;
+    }
+
+    if (auth == NULL) {
+        ctx->head.caller_expires = NGX_MAX_INT_T_VALUE;
+        ctx->authenticated = 1;
+        return NGX_OK;
+    }
+
+    pool = ngx_http_token_injector_pool(r->pool);
+
+    *result = ti_jwt_verify(mcf->crypto, &pool, auth->issuers, auth->n,
+                            ctx->token, ngx_time(), &jwt, why);
+
+    if (*result != TI_RESULT_OK) {
+        return NGX_ERROR;
+    }
+
+    /* who is borrowed from the claims, which live as long as the context */
+
+    ctx->claims = jwt.claims;
+    ctx->head.issuer = jwt.issuer;
+    ctx->head.who.issuer = auth->issuers[jwt.issuer]->issuer;
+    ctx->head.who.tenant = jwt.tenant;
+    ctx->head.who.subject = jwt.subject;
+    ctx->head.caller_expires = jwt.expires;
+    ctx->authenticated = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_credentials(ngx_http_token_injector_ctx_t *ctx,
+    ti_result_t *result, const char **why)
+{
+    ti_str_t                             value;
+    ngx_int_t                            rc;
+    ngx_http_token_injector_loc_conf_t  *conf;
+
+    conf = ctx->conf;
+
+    if (conf->provider && conf->provider->user_key) {
+
+        rc = ngx_http_token_injector_read(ctx, conf->user_key, &value);
+
+        /* two keys are as good as none */
+        ctx->user_key = (rc == NGX_OK) ? value : ti_null_str;
+    }
+
+    if (conf->auth == NULL) {
+
+        if (conf->provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT) {
+            *result = TI_RESULT_TOKEN_MISSING;
+            *why = "\"token_inject\" of the server without \"token_auth\"";
+            return NGX_ERROR;
+        }
+
+        return NGX_OK;
+    }
+
+    rc = ngx_http_token_injector_read(ctx, &conf->auth->source, &value);
+
+    if (rc == NGX_ABORT) {
+        *result = TI_RESULT_TOKEN_INVALID;
+        *why = "more than one token";
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_OK
+        && conf->auth->source.from
+           == NGX_HTTP_TOKEN_INJECTOR_FROM_AUTHORIZATION
+        && ti_header_bearer(value, &value) != TI_OK)
+    {
+        rc = NGX_DECLINED;
+    }
+
+    if (rc != NGX_OK || value.len == 0) {
+        *result = TI_RESULT_TOKEN_MISSING;
+        *why = "no token in the request";
+        return NGX_ERROR;
+    }
+
+    if (value.len > TI_TOKEN_MAX) {
+        *result = TI_RESULT_TOKEN_INVALID;
+        *why = "the token is longer than 8192 bytes";
+        return NGX_ERROR;
+    }
+
+    ctx->token = value;
+
+    return NGX_OK;
+}
+
+
+/*
+ * What these credentials led to before.  NGX_DECLINED: nothing is known, or
+ * the caller's token is over by now.
+ */
+
+static ngx_int_t
+ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
+{
+    ti_str_t                              token;
+    ngx_int_t                             rc;
+    ngx_str_t                             sealed;
+    ngx_http_token_injector_store_t      *store;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(ctx->request);
+    store = ctx->conf->provider ? ctx->conf->provider->store : NULL;
+
+    /*
+     * Without a caller nobody presents a secret: the sealing key stands in,
+     * so that a dump of the zone opens nothing here either.
+     */
+
+    token = ctx->conf->auth ? ctx->token : ti_keyring_first_key(store->ring);
+
+    if (ti_admission_id(mcf->crypto,
+               ti_str_from(ngx_http_token_injector_memory_secret(mcf->memory),
+                           NGX_HTTP_TOKEN_INJECTOR_SECRET_LEN),
+               token, ctx->user_key,
+               ti_str_from(ctx->conf->policy, TI_SHA256_LEN), &ctx->id)
+        != TI_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_token_injector_memory_get(mcf->memory,
+                                 NGX_HTTP_TOKEN_INJECTOR_ADMISSION,
+                                 ctx->id.name, ctx->request->pool, &sealed);
+
+    if (rc != NGX_OK
+        || ti_admission_open(mcf->crypto, &ctx->id, sealed.data, sealed.len,
+                             &ctx->head)
+           != TI_OK)
+    {
+        ngx_memzero(&ctx->head, sizeof(ti_admission_t));
+        return NGX_DECLINED;
+    }
+
+    ctx->flow = ti_flow_admission(&ctx->head, ngx_time(),
+                                  store ? store->local_valid : 0);
+
+    if (ctx->flow == TI_FLOW_DISCARD) {
+        ctx->flow = TI_FLOW_READ;
+        ngx_memzero(&ctx->head, sizeof(ti_admission_t));
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * What an admission stands for is not judged again: the segment and the form
+ * of the user key.  What may differ between two requests is.
+ */
+
+ngx_int_t
+ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_array_t                         *allow;
+    ngx_http_token_injector_provider_t  *provider;
+
+    provider = ctx->conf->provider;
+
+    if (ctx->conf->require
+        && ngx_http_token_injector_required(ctx) != NGX_OK)
+    {
+        return ngx_http_token_injector_refuse(ctx, TI_RESULT_CALLER_REJECTED,
+                                   "a variable of \"token_require\" is empty, "
+                                   "0 or false");
+    }
+
+    if (provider == NULL) {
+        if (!ctx->admitted) {
+            ngx_http_token_injector_admit(ctx, NULL);
+        }
+
+        return NGX_OK;
+    }
+
+    allow = provider->allow;
+
+    if (allow && !ctx->admitted
+        && (ctx->claims == NULL
+            || !ti_claims_allowed(ctx->claims, allow->elts, allow->nelts)))
+    {
+        return ngx_http_token_injector_refuse(ctx, TI_RESULT_SEGMENT_EXCLUDED,
+                                   "no \"allow\" of the provider is for this "
+                                   "caller");
+    }
+
+    if (provider->user_key
+        && ti_user_key_decode(ctx->user_key, ctx->key) != TI_OK)
+    {
+        return ngx_http_token_injector_refuse(ctx,
+                                   TI_RESULT_USER_KEY_REQUIRED,
+                                   "no user key in the request, or not 43 "
+                                   "canonical characters");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_required(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_str_t                           value;
+    ngx_uint_t                          i, j;
+    ngx_http_complex_value_t           *cv;
+    ngx_http_token_injector_require_t  *require;
+
+    require = ctx->conf->require->elts;
+
+    for (i = 0; i < ctx->conf->require->nelts; i++) {
+        cv = require[i].values->elts;
+
+        for (j = 0; j < require[i].values->nelts; j++) {
+
+            if (ngx_http_complex_value(ctx->request, &cv[j], &value)
+                != NGX_OK
+                || !ngx_http_token_injector_passes(&value))
+            {
+                ctx->status = require[i].error;
+                return NGX_DECLINED;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_token_injector_passes(ngx_str_t *value)
+{
+    if (value->len == 0) {
+        return 0;
+    }
+
+    if (value->len == 1 && value->data[0] == '0') {
+        return 0;
+    }
+
+    return value->len != 5 || ngx_strncmp(value->data, "false", 5) != 0;
+}
+
+
+/* parsed again only where a variable asks */
+
+json_t *
+ngx_http_token_injector_claims(ngx_http_token_injector_ctx_t *ctx)
+{
+    ti_result_t   result;
+    const char   *why;
+
+    if (ngx_http_token_injector_identify(ctx, &result, &why) != NGX_OK) {
+        return NULL;
+    }
+
+    if (ctx->claims == NULL && ctx->conf->auth
+        && ti_jwt_claims(ctx->token, &ctx->claims) != TI_OK)
+    {
+        ctx->claims = NULL;
+    }
+
+    return ctx->claims;
+}

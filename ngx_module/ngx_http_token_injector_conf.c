@@ -1,0 +1,869 @@
+/*
+ * The directives of locations: create, merge, resolve.
+ */
+
+#include "ngx_http_token_injector.h"
+
+
+#define NGX_HTTP_TOKEN_INJECTOR_MEMORY_MIN  (256 * 1024)
+
+
+static char *ngx_http_token_injector_conf_auth(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_conf_require(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_conf_inject(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_conf_user_key(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_conf_cache(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_conf_vary(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_conf_values(ngx_conf_t *cf,
+    ngx_array_t **values, ngx_uint_t from, ngx_uint_t to);
+static char *ngx_http_token_injector_conf_source(ngx_conf_t *cf,
+    const char *directive, ngx_str_t *variable,
+    ngx_http_token_injector_source_t *source);
+
+static ngx_int_t ngx_http_token_injector_merge_vary(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *prev,
+    ngx_http_token_injector_loc_conf_t *conf);
+static char *ngx_http_token_injector_merge_auth(ngx_conf_t *cf,
+    ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_auth_t *auth);
+static char *ngx_http_token_injector_merge_inject(ngx_conf_t *cf,
+    ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_loc_conf_t *conf);
+static ngx_int_t ngx_http_token_injector_merge_policy(
+    ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_loc_conf_t *conf);
+
+
+static ngx_conf_bitmask_t  ngx_http_token_injector_methods[] = {
+    { ngx_string("GET"), NGX_HTTP_GET },
+    { ngx_string("HEAD"), NGX_HTTP_HEAD },
+    { ngx_string("POST"), NGX_HTTP_POST },
+    { ngx_null_string, 0 }
+};
+
+
+ngx_command_t  ngx_http_token_injector_commands[] = {
+
+    { ngx_string("token_store"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_token_injector_store_block,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_issuer"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_token_injector_issuer_block,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_provider"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_token_injector_provider_block,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_shared_memory"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_token_injector_main_conf_t, memory_size),
+      NULL },
+
+    { ngx_string("token_auth"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_auth,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_require"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_require,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_inject"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_token_injector_conf_inject,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_user_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_token_injector_conf_user_key,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_cache"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_token_injector_conf_cache,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_cache_methods"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_bitmask_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_token_injector_loc_conf_t, cache_methods),
+      &ngx_http_token_injector_methods },
+
+    { ngx_string("token_cache_vary"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_vary,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_cache_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_cache,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_cache_max_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_token_injector_loc_conf_t, cache_max_size),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_str_t  ngx_http_token_injector_default_vary[] = {
+    ngx_string("accept"),
+    ngx_string("accept-encoding"),
+    ngx_string("accept-language")
+};
+
+
+static ngx_http_token_injector_source_t  ngx_http_token_injector_x_user_key = {
+    NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER,
+    ngx_string("x_user_key")
+};
+
+
+void *
+ngx_http_token_injector_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_pool_cleanup_t                   *cln;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_token_injector_main_conf_t));
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    mcf->crypto = ti_crypto_create();
+    if (mcf->crypto == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "token injector: OpenSSL has not the algorithms that "
+                      "are needed");
+        return NULL;
+    }
+
+    cln->handler = (ngx_pool_cleanup_pt) ti_crypto_free;
+    cln->data = mcf->crypto;
+
+    if (ngx_array_init(&mcf->stores, cf->pool, 2, sizeof(void *)) != NGX_OK
+        || ngx_array_init(&mcf->issuers, cf->pool, 2, sizeof(void *))
+           != NGX_OK
+        || ngx_array_init(&mcf->providers, cf->pool, 4, sizeof(void *))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    mcf->memory_size = NGX_CONF_UNSET_SIZE;
+
+    return mcf;
+}
+
+
+char *
+ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_token_injector_main_conf_t  *mcf = conf;
+
+    ngx_conf_init_size_value(mcf->memory_size, 32 * 1024 * 1024);
+
+    if (mcf->memory_size < NGX_HTTP_TOKEN_INJECTOR_MEMORY_MIN) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"token_shared_memory\" is %uz bytes: it needs at "
+                      "least 256k", mcf->memory_size);
+        return NGX_CONF_ERROR;
+    }
+
+    if (mcf->used) {
+        mcf->memory = ngx_http_token_injector_memory_add(cf, mcf->memory_size,
+                                             &ngx_http_token_injector_module);
+        if (mcf->memory == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return ngx_http_token_injector_provider_resolve(cf, mcf);
+}
+
+
+void *
+ngx_http_token_injector_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_token_injector_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_token_injector_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->inject = { 0, NULL };
+     *     conf->cache_methods = 0;
+     *     conf->provider = NULL;
+     */
+
+    conf->auth = NGX_CONF_UNSET_PTR;
+    conf->require = NGX_CONF_UNSET_PTR;
+    conf->user_key = NGX_CONF_UNSET_PTR;
+    conf->cache = NGX_CONF_UNSET;
+    conf->cache_vary = NGX_CONF_UNSET_PTR;
+    conf->cache_key = NGX_CONF_UNSET_PTR;
+    conf->cache_max_size = NGX_CONF_UNSET_SIZE;
+
+    return conf;
+}
+
+
+/* token_auth ISSUER… [realm=…] [from=$variable] | off */
+
+static char *
+ngx_http_token_injector_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_loc_conf_t  *lcf = conf;
+
+    size_t                                i;
+    ngx_str_t                            *value, *name, s;
+    ngx_uint_t                            n;
+    ngx_http_token_injector_auth_t       *auth;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    if (lcf->auth != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        lcf->auth = NULL;
+        return NGX_CONF_OK;
+    }
+
+    auth = ngx_pcalloc(cf->pool, sizeof(ngx_http_token_injector_auth_t));
+    if (auth == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_array_init(&auth->names, cf->pool, 2, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_http_token_injector_conf_place(cf, &auth->place);
+
+    for (n = 1; n < cf->args->nelts; n++) {
+
+        if (ngx_strncmp(value[n].data, "realm=", 6) == 0) {
+            auth->realm.data = value[n].data + 6;
+            auth->realm.len = value[n].len - 6;
+
+            for (i = 0; i < auth->realm.len; i++) {
+                if (auth->realm.data[i] < 0x20 || auth->realm.data[i] > 0x7e
+                    || auth->realm.data[i] == '"'
+                    || auth->realm.data[i] == '\\')
+                {
+                    return "has a realm with a quote, a backslash or a "
+                           "character outside of ASCII";
+                }
+            }
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[n].data, "from=", 5) == 0) {
+            s.data = value[n].data + 5;
+            s.len = value[n].len - 5;
+
+            if (ngx_http_token_injector_conf_source(cf, "from", &s,
+                                                    &auth->source)
+                != NGX_CONF_OK)
+            {
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        name = ngx_array_push(&auth->names);
+        if (name == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *name = value[n];
+    }
+
+    if (auth->names.nelts == 0) {
+        return "names no token_issuer";
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf,
+                                             ngx_http_token_injector_module);
+    mcf->used = 1;
+    lcf->auth = auth;
+
+    return NGX_CONF_OK;
+}
+
+
+/* token_require $variable… [error=401|403] */
+
+static char *
+ngx_http_token_injector_conf_require(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_loc_conf_t  *lcf = conf;
+
+    ngx_str_t                          *value, *last;
+    ngx_uint_t                          n;
+    ngx_http_token_injector_require_t  *require;
+
+    value = cf->args->elts;
+    n = cf->args->nelts;
+
+    if (lcf->require == NGX_CONF_UNSET_PTR) {
+        lcf->require = ngx_array_create(cf->pool, 2,
+                                 sizeof(ngx_http_token_injector_require_t));
+        if (lcf->require == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    require = ngx_array_push(lcf->require);
+    if (require == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    require->error = NGX_HTTP_UNAUTHORIZED;
+    require->values = NULL;
+
+    last = &value[n - 1];
+
+    if (ngx_strncmp(last->data, "error=", 6) == 0) {
+
+        if (ngx_strcmp(last->data + 6, "403") == 0) {
+            require->error = NGX_HTTP_FORBIDDEN;
+
+        } else if (ngx_strcmp(last->data + 6, "401") != 0) {
+            return "takes error=401 or error=403";
+        }
+
+        n--;
+    }
+
+    if (n == 1) {
+        return "names no variable";
+    }
+
+    return ngx_http_token_injector_conf_values(cf, &require->values, 1, n);
+}
+
+
+static char *
+ngx_http_token_injector_conf_values(ngx_conf_t *cf, ngx_array_t **values,
+    ngx_uint_t from, ngx_uint_t to)
+{
+    ngx_str_t                         *value;
+    ngx_uint_t                         i;
+    ngx_http_complex_value_t          *cv;
+    ngx_http_compile_complex_value_t   ccv;
+
+    value = cf->args->elts;
+
+    *values = ngx_array_create(cf->pool, to - from,
+                               sizeof(ngx_http_complex_value_t));
+    if (*values == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = from; i < to; i++) {
+
+        if (value[i].len < 2 || value[i].data[0] != '$') {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" in \"%V\" is not a variable",
+                               &value[i], &value[0]);
+            return NGX_CONF_ERROR;
+        }
+
+        cv = ngx_array_push(*values);
+        if (cv == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+        ccv.cf = cf;
+        ccv.value = &value[i];
+        ccv.complex_value = cv;
+
+        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_token_injector_conf_inject(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_loc_conf_t  *lcf = conf;
+
+    ngx_str_t                            *value;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    if (lcf->inject.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    ngx_http_token_injector_conf_place(cf, &lcf->inject_place);
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        ngx_str_set(&lcf->inject, "");
+        return NGX_CONF_OK;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf,
+                                             ngx_http_token_injector_module);
+    mcf->used = 1;
+    lcf->inject = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_token_injector_conf_user_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_loc_conf_t  *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->user_key != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lcf->user_key = ngx_pcalloc(cf->pool,
+                                sizeof(ngx_http_token_injector_source_t));
+    if (lcf->user_key == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_token_injector_conf_source(cf, "token_user_key",
+                                               &value[1], lcf->user_key);
+}
+
+
+/*
+ * The variable is only how the source is written: the bytes are read from the
+ * original view, which no variable sees.
+ */
+
+static char *
+ngx_http_token_injector_conf_source(ngx_conf_t *cf, const char *directive,
+    ngx_str_t *variable, ngx_http_token_injector_source_t *source)
+{
+    size_t  prefix;
+
+    if (variable->len > 6
+        && ngx_strncmp(variable->data, "$http_", 6) == 0)
+    {
+        prefix = 6;
+        source->from = NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER;
+
+    } else if (variable->len > 8
+               && ngx_strncmp(variable->data, "$cookie_", 8) == 0)
+    {
+        prefix = 8;
+        source->from = NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" can't be a source of \"%s\": it takes "
+                           "$http_NAME or $cookie_NAME (a URL ends up in "
+                           "logs)", variable, directive);
+        return NGX_CONF_ERROR;
+    }
+
+    source->name.data = variable->data + prefix;
+    source->name.len = variable->len - prefix;
+
+    if (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER) {
+        ngx_strlow(source->name.data, source->name.data, source->name.len);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* token_cache TIME | off; token_cache_key $variable… */
+
+static char *
+ngx_http_token_injector_conf_cache(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_loc_conf_t  *lcf = conf;
+
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (cmd->name.len == sizeof("token_cache_key") - 1) {
+
+        if (lcf->cache_key != NGX_CONF_UNSET_PTR) {
+            return "is duplicate";
+        }
+
+        return ngx_http_token_injector_conf_values(cf, &lcf->cache_key, 1,
+                                                   cf->args->nelts);
+    }
+
+    if (lcf->cache != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    ngx_http_token_injector_conf_place(cf, &lcf->cache_place);
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        lcf->cache = 0;
+        return NGX_CONF_OK;
+    }
+
+    lcf->cache = ngx_parse_time(&value[1], 1);
+
+    if (lcf->cache == (time_t) NGX_ERROR || lcf->cache == 0) {
+        return "takes a time of at least one second, or \"off\"";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_token_injector_conf_vary(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_loc_conf_t  *lcf = conf;
+
+    ti_str_t    *s;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    if (lcf->cache_vary != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lcf->cache_vary = ngx_array_create(cf->pool, 4, sizeof(ti_str_t));
+    if (lcf->cache_vary == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        s = ngx_array_push(lcf->cache_vary);
+        if (s == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_strlow(value[i].data, value[i].data, value[i].len);
+        *s = ngx_http_token_injector_str(&value[i]);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child)
+{
+    ngx_http_token_injector_loc_conf_t  *prev = parent;
+    ngx_http_token_injector_loc_conf_t  *conf = child;
+
+    ngx_uint_t                            own_cache;
+    ngx_http_core_loc_conf_t             *clcf;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf,
+                                             ngx_http_token_injector_module);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    own_cache = (conf->cache != NGX_CONF_UNSET && conf->cache != 0);
+
+    ngx_conf_merge_ptr_value(conf->auth, prev->auth, NULL);
+    ngx_conf_merge_ptr_value(conf->require, prev->require, NULL);
+    ngx_conf_merge_ptr_value(conf->user_key, prev->user_key,
+                             &ngx_http_token_injector_x_user_key);
+    ngx_conf_merge_value(conf->cache, prev->cache, 0);
+    ngx_conf_merge_bitmask_value(conf->cache_methods, prev->cache_methods,
+                                 (NGX_CONF_BITMASK_SET
+                                  |NGX_HTTP_GET|NGX_HTTP_HEAD));
+    ngx_conf_merge_ptr_value(conf->cache_key, prev->cache_key, NULL);
+    ngx_conf_merge_size_value(conf->cache_max_size, prev->cache_max_size,
+                              1024 * 1024);
+
+    if (conf->inject.data == NULL) {
+        conf->inject = prev->inject;
+        conf->inject_place = prev->inject_place;
+    }
+
+    if (ngx_http_token_injector_merge_vary(cf, prev, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->max_answer = ngx_max(mcf->max_answer, conf->cache_max_size);
+
+    if (own_cache && conf->inject.len == 0 && clcf->name.len) {
+        ngx_http_token_injector_conf_error(cf, NGX_LOG_WARN,
+                          &conf->cache_place,
+                          "\"token_cache\" without \"token_inject\" keeps "
+                          "nothing");
+    }
+
+    if (conf->auth
+        && ngx_http_token_injector_merge_auth(cf, mcf, conf->auth)
+           != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->inject.len
+        && ngx_http_token_injector_merge_inject(cf, mcf, conf)
+           != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if ((conf->auth || conf->provider)
+        && ngx_http_token_injector_merge_policy(mcf, conf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_merge_vary(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *prev,
+    ngx_http_token_injector_loc_conf_t *conf)
+{
+    ti_str_t    *s;
+    ngx_uint_t   i;
+
+    ngx_conf_merge_ptr_value(conf->cache_vary, prev->cache_vary,
+                             NGX_CONF_UNSET_PTR);
+
+    if (conf->cache_vary != NGX_CONF_UNSET_PTR) {
+        return NGX_OK;
+    }
+
+    conf->cache_vary = ngx_array_create(cf->pool, 3, sizeof(ti_str_t));
+    if (conf->cache_vary == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < 3; i++) {
+        s = ngx_array_push(conf->cache_vary);
+        *s = ngx_http_token_injector_str(
+                                    &ngx_http_token_injector_default_vary[i]);
+    }
+
+    /* all that inherit the default share it */
+    prev->cache_vary = conf->cache_vary;
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_token_injector_merge_auth(ngx_conf_t *cf,
+    ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_auth_t *auth)
+{
+    ngx_str_t                         *name;
+    ngx_uint_t                         i, j, n;
+    ngx_http_token_injector_issuer_t  *issuer;
+
+    if (auth->n) {
+        return NGX_CONF_OK;
+    }
+
+    n = auth->names.nelts;
+    name = auth->names.elts;
+
+    auth->issuers = ngx_palloc(cf->pool, n * sizeof(ti_jwt_issuer_t *));
+    auth->blocks = ngx_palloc(cf->pool,
+                           n * sizeof(ngx_http_token_injector_issuer_t *));
+
+    if (auth->issuers == NULL || auth->blocks == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        issuer = ngx_http_token_injector_conf_find(&mcf->issuers, &name[i]);
+
+        if (issuer == NULL) {
+            ngx_http_token_injector_conf_error(cf, NGX_LOG_EMERG,
+                            &auth->place,
+                            "\"token_auth\" names the issuer \"%V\", which is "
+                            "not there: add \"token_issuer %V { … }\"",
+                            &name[i], &name[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        for (j = 0; j < i; j++) {
+            if (ti_str_eq(auth->issuers[j]->issuer, issuer->policy.issuer)) {
+                ngx_http_token_injector_conf_error(cf, NGX_LOG_EMERG,
+                            &auth->place,
+                            "\"token_auth\" names two issuers with the same "
+                            "issuer string \"%V\": \"%V\" and \"%V\"",
+                            &issuer->issuer, &name[j], &name[i]);
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        auth->issuers[i] = &issuer->policy;
+        auth->blocks[i] = issuer;
+    }
+
+    auth->n = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_token_injector_merge_inject(ngx_conf_t *cf,
+    ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    conf->provider = ngx_http_token_injector_conf_find(&mcf->providers,
+                                                       &conf->inject);
+
+    if (conf->provider == NULL) {
+        ngx_http_token_injector_conf_error(cf, NGX_LOG_EMERG,
+                        &conf->inject_place,
+                        "\"token_inject\" names the provider \"%V\", which is "
+                        "not there: add \"token_provider %V { … }\"",
+                        &conf->inject, &conf->inject);
+        return NGX_CONF_ERROR;
+    }
+
+    /* a server's own settings are refused at run time: locations inherit */
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (conf->auth == NULL && clcf->name.len
+        && conf->provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT)
+    {
+        ngx_http_token_injector_conf_error(cf, NGX_LOG_EMERG,
+                        &conf->inject_place,
+                        "\"token_inject %V\" without \"token_auth\" in "
+                        "location \"%V\": say whose token it is",
+                        &conf->inject, &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * The identity of a location's policy: everything that the verdict on a
+ * caller depends on, so that no admission outlives it or crosses over.
+ */
+
+static ngx_int_t
+ngx_http_token_injector_merge_policy(ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_loc_conf_t *conf)
+{
+    u_char                            *id, kind[2];
+    ti_str_t                           fields[5];
+    ngx_uint_t                         i;
+    ngx_http_token_injector_auth_t    *auth;
+
+    auth = conf->auth;
+    id = conf->policy;
+
+    kind[0] = auth ? (u_char) auth->source.from : 0;
+    kind[1] = (u_char) conf->user_key->from;
+
+    fields[0] = ti_str_from(kind, sizeof(kind));
+    fields[1] = auth ? ngx_http_token_injector_str(&auth->source.name)
+                     : ti_null_str;
+    fields[2] = ngx_http_token_injector_str(&conf->user_key->name);
+    fields[3] = conf->provider ? ti_str_from(conf->provider->id,
+                                             TI_SHA256_LEN)
+                               : ti_null_str;
+
+    if (ti_crypto_sha256_enc(mcf->crypto, fields, 4, id) != TI_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; auth && i < auth->n; i++) {
+        fields[0] = ti_str_from(id, TI_SHA256_LEN);
+        fields[1] = ti_str_from(auth->blocks[i]->id, TI_SHA256_LEN);
+
+        if (ti_crypto_sha256_enc(mcf->crypto, fields, 2, id) != TI_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,451 @@
+/*
+ * token_provider NAME { … }: a third party.
+ */
+
+#include "ngx_http_token_injector.h"
+
+
+#define NGX_HTTP_TOKEN_INJECTOR_AUTH_NONE   2
+
+#define NGX_HTTP_TOKEN_INJECTOR_SECRET_MAX  16384
+
+
+static char *ngx_http_token_injector_provider_allow(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_provider_validate(ngx_conf_t *cf,
+    ngx_http_token_injector_provider_t *provider);
+static const char *ngx_http_token_injector_provider_missing(
+    ngx_http_token_injector_provider_t *provider);
+static char *ngx_http_token_injector_provider_urls(ngx_conf_t *cf,
+    ngx_http_token_injector_provider_t *provider);
+static ngx_int_t ngx_http_token_injector_provider_identity(
+    ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_provider_t *provider);
+
+
+static ngx_conf_enum_t  ngx_http_token_injector_grants[] = {
+    { ngx_string("authorization_code"), NGX_HTTP_TOKEN_INJECTOR_CODE },
+    { ngx_string("client_credentials"), NGX_HTTP_TOKEN_INJECTOR_CLIENT },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_token_injector_user_keys[] = {
+    { ngx_string("required"), 1 },
+    { ngx_string("off"), 0 },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_token_injector_client_auths[] = {
+    { ngx_string("basic"), 0 },
+    { ngx_string("post"), 1 },
+    { ngx_string("none"), NGX_HTTP_TOKEN_INJECTOR_AUTH_NONE },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_command_t  ngx_http_token_injector_provider_commands[] = {
+
+    { ngx_string("store"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, store_name),
+      NULL },
+
+    { ngx_string("grant"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, grant),
+      &ngx_http_token_injector_grants },
+
+    { ngx_string("user_key"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, user_key),
+      &ngx_http_token_injector_user_keys },
+
+    { ngx_string("allow"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_provider_allow,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("authorization_endpoint"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, authorization_endpoint),
+      NULL },
+
+    { ngx_string("token_endpoint"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, token_endpoint),
+      NULL },
+
+    { ngx_string("client_id"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, client_id),
+      NULL },
+
+    { ngx_string("client_secret_file"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, client_secret_file),
+      NULL },
+
+    { ngx_string("client_auth"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, client_auth),
+      &ngx_http_token_injector_client_auths },
+
+    { ngx_string("scope"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, scope),
+      NULL },
+
+    { ngx_string("redirect_uri"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, redirect_uri),
+      NULL },
+
+    { ngx_string("allow_http"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_flag_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, allow_http),
+      NULL },
+
+      ngx_null_command
+};
+
+
+char *
+ngx_http_token_injector_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_main_conf_t  *mcf = conf;
+
+    char                                *rv;
+    ngx_http_token_injector_provider_t  *provider;
+
+    provider = ngx_http_token_injector_conf_named(cf, &mcf->providers,
+                              sizeof(ngx_http_token_injector_provider_t),
+                              "token_provider");
+    if (provider == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    provider->grant = NGX_CONF_UNSET_UINT;
+    provider->user_key = NGX_CONF_UNSET_UINT;
+    provider->client_auth = NGX_CONF_UNSET_UINT;
+    provider->allow_http = NGX_CONF_UNSET;
+
+    ngx_http_token_injector_conf_place(cf, &provider->place);
+
+    rv = ngx_http_token_injector_conf_block(cf,
+                        ngx_http_token_injector_provider_commands, provider);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    ngx_conf_init_uint_value(provider->grant, NGX_HTTP_TOKEN_INJECTOR_CODE);
+    ngx_conf_init_uint_value(provider->user_key,
+                    provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT);
+    ngx_conf_init_uint_value(provider->client_auth, 0);
+    ngx_conf_init_value(provider->allow_http, 0);
+
+    return ngx_http_token_injector_provider_validate(cf, provider);
+}
+
+
+/* allow CLAIM=VALUE VALUE…; */
+
+static char *
+ngx_http_token_injector_provider_allow(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_provider_t  *provider = conf;
+
+    u_char            *p;
+    ti_str_t          *values, claim;
+    ti_pool_t          pool;
+    ngx_str_t         *value;
+    ngx_uint_t         i, n;
+    ti_claims_rule_t  *rule;
+
+    value = cf->args->elts;
+    n = cf->args->nelts - 1;
+    pool = ngx_http_token_injector_pool(cf->pool);
+
+    /* a namespaced claim is a URL: the last "=" ends the name */
+
+    for (p = value[1].data + value[1].len; p > value[1].data; p--) {
+        if (p[-1] == '=') {
+            break;
+        }
+    }
+
+    if (p <= value[1].data + 1 || p == value[1].data + value[1].len) {
+        return "takes CLAIM=VALUE and more values";
+    }
+
+    if (provider->allow == NULL) {
+        provider->allow = ngx_array_create(cf->pool, 2,
+                                           sizeof(ti_claims_rule_t));
+        if (provider->allow == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    rule = ngx_array_push(provider->allow);
+    values = ngx_palloc(cf->pool, n * sizeof(ti_str_t));
+
+    if (rule == NULL || values == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    claim = ti_str_from(value[1].data, p - 1 - value[1].data);
+    values[0] = ti_str_from(p, value[1].data + value[1].len - p);
+
+    for (i = 1; i < n; i++) {
+        values[i] = ngx_http_token_injector_str(&value[i + 1]);
+    }
+
+    rule->values = values;
+    rule->nvalues = n;
+
+    if (ti_json_path_compile(&pool, claim, &rule->path) != TI_OK) {
+        return "names a claim by an invalid JSON pointer";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_token_injector_provider_validate(ngx_conf_t *cf,
+    ngx_http_token_injector_provider_t *provider)
+{
+    ngx_str_t    text;
+    const char  *why;
+
+    why = NULL;
+
+    if (provider->store_name.len == 0) {
+        why = "has no \"store\"";
+
+    } else if (provider->grant == NGX_HTTP_TOKEN_INJECTOR_CLIENT
+               && provider->user_key)
+    {
+        why = "asks for a user key: an app-only token "
+              "(\"grant client_credentials\") has no user";
+
+    } else {
+        why = ngx_http_token_injector_provider_missing(provider);
+    }
+
+    if (why) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "token_provider \"%V\" %s",
+                           &provider->name, why);
+        return NGX_CONF_ERROR;
+    }
+
+    if (provider->client_secret_file.len) {
+        if (ngx_http_token_injector_conf_file(cf, "client_secret_file",
+                                  &provider->client_secret_file,
+                                  NGX_HTTP_TOKEN_INJECTOR_SECRET_MAX, 1,
+                                  &text)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_explicit_memzero(text.data, text.len);
+    }
+
+    return ngx_http_token_injector_provider_urls(cf, provider);
+}
+
+
+/* endpoints are given whole or not at all */
+
+static const char *
+ngx_http_token_injector_provider_missing(
+    ngx_http_token_injector_provider_t *provider)
+{
+    ngx_uint_t  code;
+
+    code = (provider->grant == NGX_HTTP_TOKEN_INJECTOR_CODE);
+
+    if (provider->authorization_endpoint.len == 0
+        && provider->token_endpoint.len == 0
+        && provider->client_id.len == 0
+        && provider->client_secret_file.len == 0
+        && provider->redirect_uri.len == 0
+        && provider->scope.len == 0)
+    {
+        return NULL;
+    }
+
+    if (provider->token_endpoint.len == 0) {
+        return "talks to its provider and has no \"token_endpoint\"";
+    }
+
+    if (provider->client_id.len == 0) {
+        return "talks to its provider and has no \"client_id\"";
+    }
+
+    if (provider->client_secret_file.len == 0
+        && (!code || provider->client_auth
+                     != NGX_HTTP_TOKEN_INJECTOR_AUTH_NONE))
+    {
+        return code ? "talks to its provider and has neither "
+                      "\"client_secret_file\" nor \"client_auth none\""
+                    : "talks to its provider and has no "
+                      "\"client_secret_file\"";
+    }
+
+    if (code && provider->authorization_endpoint.len == 0) {
+        return "talks to its provider and has no \"authorization_endpoint\"";
+    }
+
+    if (code && provider->redirect_uri.len == 0) {
+        return "talks to its provider and has no \"redirect_uri\"";
+    }
+
+    return NULL;
+}
+
+
+static char *
+ngx_http_token_injector_provider_urls(ngx_conf_t *cf,
+    ngx_http_token_injector_provider_t *provider)
+{
+    ngx_uint_t  i;
+
+    struct {
+        const char  *directive;
+        ngx_str_t   *url;
+    } urls[] = {
+        { "authorization_endpoint", &provider->authorization_endpoint },
+        { "token_endpoint", &provider->token_endpoint },
+        { "redirect_uri", &provider->redirect_uri }
+    };
+
+    for (i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        if (urls[i].url->len
+            && ngx_http_token_injector_conf_url(cf, urls[i].directive,
+                                                urls[i].url,
+                                                provider->allow_http)
+               != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* once all blocks are read: they may stand in any order */
+
+char *
+ngx_http_token_injector_provider_resolve(ngx_conf_t *cf,
+    ngx_http_token_injector_main_conf_t *mcf)
+{
+    ngx_uint_t                            i;
+    ngx_http_token_injector_provider_t  **provider;
+
+    provider = mcf->providers.elts;
+
+    for (i = 0; i < mcf->providers.nelts; i++) {
+
+        provider[i]->store = ngx_http_token_injector_conf_find(&mcf->stores,
+                                                    &provider[i]->store_name);
+
+        if (provider[i]->store == NULL) {
+            ngx_http_token_injector_conf_error(cf, NGX_LOG_EMERG,
+                            &provider[i]->place,
+                            "token_provider \"%V\" names the store \"%V\", "
+                            "which is not there: add "
+                            "\"token_store %V { … }\"",
+                            &provider[i]->name, &provider[i]->store_name,
+                            &provider[i]->store_name);
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_token_injector_provider_identity(mcf, provider[i])
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_provider_identity(
+    ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_provider_t *provider)
+{
+    size_t             i, j, n;
+    u_char             kind[2], *id;
+    ti_str_t           fields[4];
+    ti_claims_rule_t  *rule;
+
+    kind[0] = (u_char) provider->grant;
+    kind[1] = (u_char) provider->user_key;
+
+    id = provider->id;
+
+    fields[0] = ngx_http_token_injector_str(&provider->name);
+    fields[1] = ti_str_from(kind, sizeof(kind));
+    fields[2] = ti_str_from(provider->store->id, TI_SHA256_LEN);
+
+    if (ti_crypto_sha256_enc(mcf->crypto, fields, 3, id) != TI_OK) {
+        return NGX_ERROR;
+    }
+
+    /* each rule is folded into what stands before it, piece by piece */
+
+    n = provider->allow ? provider->allow->nelts : 0;
+    rule = provider->allow ? provider->allow->elts : NULL;
+
+    for (i = 0; i < n; i++) {
+
+        for (j = 0; j < rule[i].path.n + rule[i].nvalues; j++) {
+
+            kind[0] = (j < rule[i].path.n) ? 'p' : 'v';
+
+            fields[0] = ti_str_from(id, TI_SHA256_LEN);
+            fields[1] = ti_str_from(kind, 1);
+            fields[2] = (j < rule[i].path.n)
+                        ? ti_str_cstr(rule[i].path.names[j])
+                        : rule[i].values[j - rule[i].path.n];
+
+            if (ti_crypto_sha256_enc(mcf->crypto, fields, 3, id) != TI_OK) {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}

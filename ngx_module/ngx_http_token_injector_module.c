@@ -1,0 +1,175 @@
+/*
+ * The module: its structure, the phases and filters that it registers for,
+ * what a worker has.
+ */
+
+#include "ngx_http_token_injector.h"
+
+
+static ngx_int_t ngx_http_token_injector_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_token_injector_phase(
+    ngx_http_core_main_conf_t *cmcf, ngx_uint_t phase,
+    ngx_http_handler_pt handler);
+static ngx_int_t ngx_http_token_injector_log_first(
+    ngx_http_core_main_conf_t *cmcf);
+static ngx_int_t ngx_http_token_injector_init_process(ngx_cycle_t *cycle);
+
+
+ngx_http_token_injector_worker_t  ngx_http_token_injector_worker;
+
+
+static ngx_http_module_t  ngx_http_token_injector_module_ctx = {
+    ngx_http_token_injector_variables_init,  /* preconfiguration */
+    ngx_http_token_injector_init,            /* postconfiguration */
+
+    ngx_http_token_injector_create_main_conf,    /* create main conf */
+    ngx_http_token_injector_init_main_conf,  /* init main configuration */
+
+    NULL,                                    /* create server configuration */
+    NULL,                                    /* merge server configuration */
+
+    ngx_http_token_injector_create_loc_conf, /* create location conf */
+    ngx_http_token_injector_merge_loc_conf   /* merge location conf */
+};
+
+
+ngx_module_t  ngx_http_token_injector_module = {
+    NGX_MODULE_V1,
+    &ngx_http_token_injector_module_ctx,     /* module context */
+    ngx_http_token_injector_commands,        /* module directives */
+    NGX_HTTP_MODULE,                         /* module type */
+    NULL,                                    /* init master */
+    ngx_http_token_injector_views_init,      /* init module */
+    ngx_http_token_injector_init_process,    /* init process */
+    NULL,                                    /* init thread */
+    NULL,                                    /* exit thread */
+    NULL,                                    /* exit process */
+    NULL,                                    /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_token_injector_init(ngx_conf_t *cf)
+{
+    ngx_http_core_main_conf_t            *cmcf;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf,
+                                             ngx_http_token_injector_module);
+
+    if (!mcf->used) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    if (ngx_http_token_injector_phase(cmcf, NGX_HTTP_SERVER_REWRITE_PHASE,
+                                      ngx_http_token_injector_rewrite_handler)
+        != NGX_OK
+        || ngx_http_token_injector_phase(cmcf, NGX_HTTP_REWRITE_PHASE,
+                                      ngx_http_token_injector_rewrite_handler)
+           != NGX_OK
+        || ngx_http_token_injector_phase(cmcf, NGX_HTTP_ACCESS_PHASE,
+                                       ngx_http_token_injector_access_handler)
+           != NGX_OK
+        || ngx_http_token_injector_phase(cmcf, NGX_HTTP_PRECONTENT_PHASE,
+                                   ngx_http_token_injector_precontent_handler)
+           != NGX_OK
+        || ngx_http_token_injector_log_first(cmcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_token_injector_filter_init(cf);
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_phase(ngx_http_core_main_conf_t *cmcf,
+    ngx_uint_t phase, ngx_http_handler_pt handler)
+{
+    ngx_http_handler_pt  *h;
+
+    h = ngx_array_push(&cmcf->phases[phase].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = handler;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Log handlers run in the order in which they were registered, and ours must
+ * take the secrets away before the others look.
+ */
+
+static ngx_int_t
+ngx_http_token_injector_log_first(ngx_http_core_main_conf_t *cmcf)
+{
+    ngx_uint_t            i;
+    ngx_array_t          *handlers;
+    ngx_http_handler_pt  *h;
+
+    handlers = &cmcf->phases[NGX_HTTP_LOG_PHASE].handlers;
+
+    if (ngx_array_push(handlers) == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = handlers->elts;
+
+    for (i = handlers->nelts - 1; i > 0; i--) {
+        h[i] = h[i - 1];
+    }
+
+    h[0] = ngx_http_token_injector_log_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                            i;
+    ngx_http_token_injector_store_t     **store;
+    ngx_http_token_injector_worker_t     *worker;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    worker = &ngx_http_token_injector_worker;
+
+    ngx_queue_init(&worker->waiting);
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                              ngx_http_token_injector_module);
+
+    if (mcf == NULL || !mcf->used || mcf->stores.nelts == 0) {
+        return NGX_OK;
+    }
+
+    worker->stores = ngx_pcalloc(cycle->pool, mcf->stores.nelts
+                                 * sizeof(ngx_http_token_injector_redis_t *));
+    if (worker->stores == NULL) {
+        return NGX_ERROR;
+    }
+
+    store = mcf->stores.elts;
+
+    for (i = 0; i < mcf->stores.nelts; i++) {
+
+        /* what one reply may be: an answer and some, or a record */
+        store[i]->redis.max_reply = mcf->max_answer + 4 * TI_RECORD_MAX;
+
+        worker->stores[i] = ngx_http_token_injector_redis_create(cycle,
+                                                          &store[i]->redis);
+        if (worker->stores[i] == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}

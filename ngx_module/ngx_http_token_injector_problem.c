@@ -1,0 +1,243 @@
+/*
+ * Refusals: the status goes through error_page like any other; where there is
+ * no page for it, nginx's own body is replaced by problem+json (RFC 9457).
+ */
+
+#include "ngx_http_token_injector.h"
+
+
+static ngx_int_t ngx_http_token_injector_challenge(
+    ngx_http_token_injector_ctx_t *ctx);
+static ngx_str_t *ngx_http_token_injector_description(ti_result_t result);
+
+
+/*
+ * The headers that a refusal has with and without a page.  They are taken back
+ * if another access module outvotes it.
+ */
+
+ngx_int_t
+ngx_http_token_injector_problem_begin(ngx_http_token_injector_ctx_t *ctx)
+{
+    u_char                  *p;
+    ngx_str_t                value;
+    ngx_http_request_t      *r;
+    const ti_result_info_t  *info;
+
+    r = ctx->request;
+    info = ti_result_info(ctx->result);
+
+    ngx_str_set(&value, "no-store");
+
+    ctx->headers[0] = ngx_http_token_injector_add_header(r, "Cache-Control",
+                                                         &value);
+    if (ctx->headers[0] == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (info->retry_after) {
+        p = ngx_pnalloc(r->pool, 1);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        /* not all at the same time */
+        *p = (u_char) ('1' + ngx_random() % 5);
+        value.data = p;
+        value.len = 1;
+
+        ctx->headers[1] = ngx_http_token_injector_add_header(r, "Retry-After",
+                                                             &value);
+        if (ctx->headers[1] == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ctx->status == NGX_HTTP_UNAUTHORIZED) {
+        return ngx_http_token_injector_challenge(ctx);
+    }
+
+    return NGX_OK;
+}
+
+
+/* RFC 6750 section 3 */
+
+static ngx_int_t
+ngx_http_token_injector_challenge(ngx_http_token_injector_ctx_t *ctx)
+{
+    u_char              *p;
+    size_t               len;
+    ngx_str_t            value, realm, *description;
+    ngx_table_elt_t     *h;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    ngx_str_null(&realm);
+
+    if (ctx->conf->auth) {
+        realm = ctx->conf->auth->realm;
+    }
+
+    description = ngx_http_token_injector_description(ctx->result);
+
+    len = sizeof("Bearer realm=\"\", error=\"invalid_token\", "
+                 "error_description=\"\"")
+          + realm.len + description->len;
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.data = p;
+
+    p = ngx_cpymem(p, "Bearer", sizeof("Bearer") - 1);
+
+    if (realm.len) {
+        p = ngx_sprintf(p, " realm=\"%V\"", &realm);
+    }
+
+    if (description->len) {
+        p = ngx_sprintf(p, "%s error=\"invalid_token\", "
+                        "error_description=\"%V\"",
+                        realm.len ? "," : "", description);
+    }
+
+    value.len = p - value.data;
+
+    h = ngx_http_token_injector_add_header(r, "WWW-Authenticate", &value);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->headers[2] = h;
+    r->headers_out.www_authenticate = h;
+
+    return NGX_OK;
+}
+
+
+static ngx_str_t *
+ngx_http_token_injector_description(ti_result_t result)
+{
+    static ngx_str_t  invalid = ngx_string("the token is not valid");
+    static ngx_str_t  expired = ngx_string("the token has expired");
+    static ngx_str_t  none = ngx_null_string;
+
+    switch (result) {
+
+    case TI_RESULT_TOKEN_INVALID:
+        return &invalid;
+
+    case TI_RESULT_TOKEN_EXPIRED:
+        return &expired;
+
+    default:
+        return &none;
+    }
+}
+
+
+/* somebody else let the request in ("satisfy any") */
+
+void
+ngx_http_token_injector_problem_withdraw(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < 3; i++) {
+        if (ctx->headers[i]) {
+            ctx->headers[i]->hash = 0;
+            ctx->headers[i] = NULL;
+        }
+    }
+
+    ctx->refused = 0;
+}
+
+
+/* nginx is about to send its own page for our status: it becomes ours */
+
+ngx_int_t
+ngx_http_token_injector_problem_header(ngx_http_token_injector_ctx_t *ctx)
+{
+    u_char                  *p;
+    size_t                   len;
+    ngx_str_t               *provider;
+    ngx_http_request_t      *r;
+    const ti_result_info_t  *info;
+
+    r = ctx->request;
+
+    if (r->headers_out.status != ctx->status || ctx->problem) {
+        return NGX_OK;
+    }
+
+    info = ti_result_info(ctx->result);
+    provider = ctx->conf->provider ? &ctx->conf->provider->name : NULL;
+
+    len = sizeof("{\"type\":\"\",\"title\":\"\",\"status\":123,"
+                 "\"provider\":\"\"}\n")
+          + info->type.len + info->title.len + (provider ? provider->len : 0);
+
+    ctx->body = ngx_create_temp_buf(r->pool, len);
+    if (ctx->body == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(ctx->body->last,
+                    "{\"type\":\"%*s\",\"title\":\"%*s\",\"status\":%ui",
+                    info->type.len, info->type.data,
+                    info->title.len, info->title.data, ctx->status);
+
+    if (provider) {
+        p = ngx_sprintf(p, ",\"provider\":\"%V\"", provider);
+    }
+
+    ctx->body->last = ngx_cpymem(p, "}\n", 2);
+
+    ngx_str_set(&r->headers_out.content_type, "application/problem+json");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+    ngx_str_null(&r->headers_out.charset);
+
+    ngx_http_clear_content_length(r);
+    r->headers_out.content_length_n = ctx->body->last - ctx->body->pos;
+
+    ctx->problem = 1;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_token_injector_problem_body(ngx_http_token_injector_ctx_t *ctx,
+    ngx_chain_t **out)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    if (ctx->problem_sent) {
+        *out = NULL;
+        return NGX_OK;
+    }
+
+    cl = ngx_alloc_chain_link(ctx->request->pool);
+    if (cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b = ctx->body;
+    b->last_buf = (ctx->request == ctx->request->main);
+    b->last_in_chain = 1;
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    *out = cl;
+    ctx->problem_sent = 1;
+
+    return NGX_OK;
+}

@@ -1,0 +1,747 @@
+/*
+ * Three views of one request's headers.
+ *
+ * original   what the client sent; only this module reads it
+ * stripped   what everybody else sees once an injecting location has judged
+ *            the request: no caller's token, no user key, no third party's
+ * injected   the stripped one and "Authorization: Bearer <third party's>";
+ *            in place only while the upstream's request is being written
+ *
+ * A view is swapped into r->headers_in whole.  What asks for variables in
+ * between may have cached one: those are forgotten at every swap.
+ */
+
+#include "ngx_http_token_injector.h"
+
+
+static void ngx_http_token_injector_cleanup(void *data);
+static void ngx_http_token_injector_wipe_upstream(ngx_http_request_t *r);
+static void ngx_http_token_injector_save(ngx_http_request_t *r,
+    ngx_http_token_injector_view_t *view);
+static ngx_int_t ngx_http_token_injector_secret(
+    ngx_http_token_injector_loc_conf_t *conf, ngx_table_elt_t *h,
+    ngx_uint_t cookie);
+static ngx_int_t ngx_http_token_injector_named(ngx_table_elt_t *h,
+    ngx_str_t *name);
+static ngx_table_elt_t *ngx_http_token_injector_bare_cookie(
+    ngx_http_token_injector_ctx_t *ctx, ngx_table_elt_t *h);
+static ngx_int_t ngx_http_token_injector_add_cookie(
+    ngx_http_request_t *r, ngx_http_token_injector_view_t *view,
+    ngx_table_elt_t *h);
+static ngx_int_t ngx_http_token_injector_create_request(
+    ngx_http_request_t *r);
+
+
+static ngx_str_t  ngx_http_token_injector_user_key_name =
+    ngx_string("x_user_key");
+
+
+ngx_http_token_injector_state_t *
+ngx_http_token_injector_state(ngx_http_request_t *r, ngx_uint_t create)
+{
+    ngx_pool_cleanup_t               *cln;
+    ngx_http_token_injector_state_t  *state;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_token_injector_cleanup) {
+            return cln->data;
+        }
+    }
+
+    if (!create) {
+        return NULL;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool,
+                               sizeof(ngx_http_token_injector_state_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    state = cln->data;
+    ngx_memzero(state, sizeof(ngx_http_token_injector_state_t));
+
+    cln->handler = ngx_http_token_injector_cleanup;
+
+    return state;
+}
+
+
+/* the end of a request and of all that it held */
+
+static void
+ngx_http_token_injector_cleanup(void *data)
+{
+    ngx_http_token_injector_ctx_t    *ctx;
+    ngx_http_token_injector_state_t  *state = data;
+
+    for (ctx = state->contexts; ctx; ctx = ctx->next) {
+
+        if (ctx->op) {
+            ngx_http_token_injector_redis_forget(ctx->op);
+            ctx->op = NULL;
+        }
+
+        ngx_http_token_injector_leave(ctx);
+
+        if (ctx->claims) {
+            json_decref(ctx->claims);
+            ctx->claims = NULL;
+        }
+
+        ti_wipe(ctx->key, sizeof(ctx->key));
+        ti_wipe(ctx->id.key, sizeof(ctx->id.key));
+        ti_wipe(ctx->head.answer_base, sizeof(ctx->head.answer_base));
+        ti_wipe((void *) ctx->token.data, ctx->token.len);
+        ti_wipe((void *) ctx->user_key.data, ctx->user_key.len);
+        ti_wipe(ctx->bearer.data, ctx->bearer.len);
+
+        if (ctx->has_injected) {
+            ngx_http_token_injector_wipe_upstream(ctx->request);
+        }
+    }
+}
+
+
+/* the upstream's copy of what was sent to it */
+
+static void
+ngx_http_token_injector_wipe_upstream(ngx_http_request_t *r)
+{
+    ngx_buf_t  *b;
+
+    if (r->upstream == NULL || r->upstream->request_bufs == NULL) {
+        return;
+    }
+
+    b = r->upstream->request_bufs->buf;
+
+    if (b->temporary && b->start) {
+        ti_wipe(b->start, b->end - b->start);
+    }
+}
+
+
+void
+ngx_http_token_injector_view(ngx_http_request_t *r,
+    ngx_http_token_injector_view_t *view)
+{
+    if (r->headers_in.headers.part.elts == view->headers.part.elts
+        && r->headers_in.headers.part.nelts == view->headers.part.nelts)
+    {
+        return;
+    }
+
+    r->headers_in.headers = view->headers;
+
+    if (view->headers.part.next == NULL) {
+        /* a list of one part ends in itself, not in the copy */
+        r->headers_in.headers.last = &r->headers_in.headers.part;
+    }
+
+    r->headers_in.authorization = view->authorization;
+
+#if (nginx_version >= 1023000)
+    r->headers_in.cookie = view->cookie;
+#else
+    r->headers_in.cookies = view->cookies;
+#endif
+
+    ngx_http_token_injector_flush(r);
+}
+
+
+static void
+ngx_http_token_injector_save(ngx_http_request_t *r,
+    ngx_http_token_injector_view_t *view)
+{
+    view->headers = r->headers_in.headers;
+    view->authorization = r->headers_in.authorization;
+
+#if (nginx_version >= 1023000)
+    view->cookie = r->headers_in.cookie;
+#else
+    view->cookies = r->headers_in.cookies;
+#endif
+}
+
+
+/*
+ * From here on nobody else sees the caller's secrets.  Another injecting
+ * location of the same request may add its own sources to what is removed.
+ */
+
+ngx_int_t
+ngx_http_token_injector_strip(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_uint_t                        i, n, cookie;
+    ngx_list_part_t                  *part;
+    ngx_table_elt_t                  *h, *to;
+    ngx_http_request_t               *r;
+    ngx_http_token_injector_view_t   *view, stripped;
+    ngx_http_token_injector_state_t  *state;
+
+    r = ctx->request;
+    state = ctx->state;
+
+    if (!state->viewed) {
+        ngx_http_token_injector_save(r, &state->original);
+        view = &state->original;
+
+    } else {
+        view = &state->stripped;
+    }
+
+    n = 1;
+
+    for (part = &view->headers.part; part; part = part->next) {
+        n += part->nelts;
+    }
+
+    to = ngx_palloc(r->pool, n * sizeof(ngx_table_elt_t));
+    if (to == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&stripped, sizeof(ngx_http_token_injector_view_t));
+
+    stripped.headers.part.elts = to;
+    stripped.headers.size = sizeof(ngx_table_elt_t);
+    stripped.headers.nalloc = n;
+    stripped.headers.pool = r->pool;
+
+    n = 0;
+
+    for (part = &view->headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            cookie = (h[i].key.len == 6
+                      && ngx_strncasecmp(h[i].key.data, (u_char *) "cookie", 6)
+                         == 0);
+
+            if (ngx_http_token_injector_secret(ctx->conf, &h[i], cookie)) {
+                continue;
+            }
+
+            to[n] = h[i];
+
+            if (cookie) {
+                if (ngx_http_token_injector_bare_cookie(ctx, &to[n]) == NULL) {
+                    return NGX_ERROR;
+                }
+
+                if (to[n].value.len == 0) {
+                    continue;
+                }
+
+                if (ngx_http_token_injector_add_cookie(r, &stripped, &to[n])
+                    != NGX_OK)
+                {
+                    return NGX_ERROR;
+                }
+            }
+
+            n++;
+        }
+    }
+
+    stripped.headers.part.nelts = n;
+
+    state->stripped = stripped;
+    state->stripped.headers.last = &state->stripped.headers.part;
+    state->viewed = 1;
+
+    ngx_http_token_injector_view(r, &state->stripped);
+
+    return NGX_OK;
+}
+
+
+/* a header that no one else may see */
+
+static ngx_int_t
+ngx_http_token_injector_secret(ngx_http_token_injector_loc_conf_t *conf,
+    ngx_table_elt_t *h, ngx_uint_t cookie)
+{
+    if (cookie) {
+        return 0;
+    }
+
+    if (h->key.len == 13
+        && ngx_strncasecmp(h->key.data, (u_char *) "authorization", 13) == 0)
+    {
+        return 1;
+    }
+
+    if (ngx_http_token_injector_named(h,
+                                      &ngx_http_token_injector_user_key_name))
+    {
+        return 1;
+    }
+
+    if (conf->user_key->from == NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER
+        && ngx_http_token_injector_named(h, &conf->user_key->name))
+    {
+        return 1;
+    }
+
+    return conf->auth
+           && conf->auth->source.from == NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER
+           && ngx_http_token_injector_named(h, &conf->auth->source.name);
+}
+
+
+/* is it a header that $http_NAME would read, in whatever spelling? */
+
+static ngx_int_t
+ngx_http_token_injector_named(ngx_table_elt_t *h, ngx_str_t *name)
+{
+    u_char  ch;
+    size_t  i;
+
+    if (h->key.len != name->len) {
+        return 0;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        ch = ngx_tolower(h->key.data[i]);
+
+        if (ch == '-') {
+            ch = '_';
+        }
+
+        if (ch != name->data[i]) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_table_elt_t *
+ngx_http_token_injector_bare_cookie(ngx_http_token_injector_ctx_t *ctx,
+    ngx_table_elt_t *h)
+{
+    u_char                              *p;
+    ngx_uint_t                           i;
+    ngx_http_token_injector_auth_t      *auth;
+    ngx_http_token_injector_source_t    *source[2];
+
+    auth = ctx->conf->auth;
+
+    source[0] = auth ? &auth->source : NULL;
+    source[1] = ctx->conf->user_key;
+
+    for (i = 0; i < 2; i++) {
+
+        if (source[i] == NULL
+            || source[i]->from != NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE)
+        {
+            continue;
+        }
+
+        p = ngx_pnalloc(ctx->request->pool, h->value.len + 1);
+        if (p == NULL) {
+            return NULL;
+        }
+
+        h->value.len = ti_header_cookie_strip(p,
+                               ngx_http_token_injector_str(&h->value),
+                               ngx_http_token_injector_str(&source[i]->name));
+        p[h->value.len] = '\0';
+        h->value.data = p;
+    }
+
+    return h;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_add_cookie(ngx_http_request_t *r,
+    ngx_http_token_injector_view_t *view, ngx_table_elt_t *h)
+{
+#if (nginx_version >= 1023000)
+
+    ngx_table_elt_t  **last;
+
+    for (last = &view->cookie; *last; last = &(*last)->next) { /* void */ }
+
+    h->next = NULL;
+    *last = h;
+
+#else
+
+    ngx_table_elt_t  **cookie;
+
+    if (view->cookies.elts == NULL
+        && ngx_array_init(&view->cookies, r->pool, 1,
+                          sizeof(ngx_table_elt_t *))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    cookie = ngx_array_push(&view->cookies);
+    if (cookie == NULL) {
+        return NGX_ERROR;
+    }
+
+    *cookie = h;
+
+#endif
+
+    return NGX_OK;
+}
+
+
+/*
+ * The injected view, ready for the moment when it is needed.  What other
+ * modules have added to the request since it was stripped stays in both.
+ */
+
+ngx_int_t
+ngx_http_token_injector_prepare(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_uint_t                        n;
+    ngx_list_part_t                  *part;
+    ngx_table_elt_t                  *h;
+    ngx_http_request_t               *r;
+    ngx_http_token_injector_view_t   *view;
+
+    r = ctx->request;
+    view = &ctx->injected;
+
+    ngx_http_token_injector_save(r, &ctx->state->stripped);
+    ngx_http_token_injector_save(r, view);
+
+    n = 1;
+
+    for (part = &view->headers.part; part; part = part->next) {
+        n += part->nelts;
+    }
+
+    h = ngx_palloc(r->pool, n * sizeof(ngx_table_elt_t));
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    view->headers.part.elts = h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = (ngx_table_elt_t *) ngx_cpymem(h, part->elts,
+                                     part->nelts * sizeof(ngx_table_elt_t));
+    }
+
+    view->headers.part.nelts = n;
+    view->headers.part.next = NULL;
+    view->headers.nalloc = n;
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    ngx_str_set(&h->key, "Authorization");
+    h->lowcase_key = (u_char *) "authorization";
+    h->hash = ngx_hash_key(h->lowcase_key, h->key.len);
+    h->value = ctx->bearer;
+
+    view->authorization = h;
+    ctx->has_injected = 1;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The content handler of a location that injects: the location's own, under
+ * the injected view.  Where the upstream's request is written later (its body
+ * had to be read first), the view comes back for that moment alone.
+ */
+
+ngx_int_t
+ngx_http_token_injector_content_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                       rc;
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_token_injector_ctx_t  *ctx;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    ctx = ngx_http_get_module_ctx(r, ngx_http_token_injector_module);
+
+    ngx_http_token_injector_view(r, &ctx->injected);
+
+    rc = clcf->handler(r);
+
+    ngx_http_token_injector_view(r, &ctx->state->stripped);
+
+    if (r->upstream
+        && r->upstream->create_request
+        && ngx_http_get_module_ctx(r, ngx_http_token_injector_module) == ctx)
+    {
+        ctx->create_request = r->upstream->create_request;
+        r->upstream->create_request = ngx_http_token_injector_create_request;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_create_request(ngx_http_request_t *r)
+{
+    ngx_int_t                       rc;
+    ngx_http_token_injector_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_token_injector_module);
+
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_token_injector_view(r, &ctx->injected);
+
+    rc = ctx->create_request(r);
+
+    ngx_http_token_injector_view(r, &ctx->state->stripped);
+
+    return rc;
+}
+
+
+/*
+ * Redirects, named locations and subrequests begin here, whatever view was in
+ * place where they came from.
+ */
+
+ngx_int_t
+ngx_http_token_injector_rewrite_handler(ngx_http_request_t *r)
+{
+    ngx_http_token_injector_state_t  *state;
+
+    if (r == r->main && !r->internal) {
+        return NGX_DECLINED;
+    }
+
+    state = ngx_http_token_injector_state(r, 0);
+
+    if (state && state->viewed) {
+        ngx_http_token_injector_view(r, &state->stripped);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_token_injector_log_handler(ngx_http_request_t *r)
+{
+    ngx_http_token_injector_state_t  *state;
+
+    state = ngx_http_token_injector_state(r, 0);
+
+    if (state && state->viewed) {
+        ngx_http_token_injector_view(r, &state->stripped);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Values that were cached under another view, or before this module knew what
+ * it knows now.
+ */
+
+void
+ngx_http_token_injector_flush(ngx_http_request_t *r)
+{
+    ngx_uint_t                           *index, i;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(r);
+
+    if (mcf->volatiles == NULL || r->variables == NULL) {
+        return;
+    }
+
+    index = mcf->volatiles->elts;
+
+    for (i = 0; i < mcf->volatiles->nelts; i++) {
+        r->variables[index[i]].valid = 0;
+        r->variables[index[i]].not_found = 0;
+    }
+}
+
+
+/* which variables those are: known when all of the configuration is read */
+
+ngx_int_t
+ngx_http_token_injector_views_init(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                            i, j, *index;
+    ngx_http_variable_t                  *v;
+    ngx_http_core_main_conf_t            *cmcf;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    static ngx_str_t  names[] = {
+        ngx_string("http_"),
+        ngx_string("cookie_"),
+        ngx_string("token_claim_"),
+        ngx_string("token_user"),
+        ngx_string("token_issuer"),
+        ngx_string("token_provider"),
+        ngx_string("token_result"),
+        ngx_string("token_cache_status"),
+        ngx_string("token_expires")
+    };
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                              ngx_http_token_injector_module);
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
+
+    if (mcf == NULL || cmcf == NULL || !mcf->used) {
+        return NGX_OK;
+    }
+
+    mcf->volatiles = ngx_array_create(cycle->pool, 4, sizeof(ngx_uint_t));
+    if (mcf->volatiles == NULL) {
+        return NGX_ERROR;
+    }
+
+    v = cmcf->variables.elts;
+
+    for (i = 0; i < cmcf->variables.nelts; i++) {
+        for (j = 0; j < sizeof(names) / sizeof(names[0]); j++) {
+
+            if (v[i].name.len < names[j].len
+                || (names[j].data[names[j].len - 1] != '_'
+                    && v[i].name.len != names[j].len)
+                || ngx_strncmp(v[i].name.data, names[j].data,
+                               names[j].len)
+                   != 0)
+            {
+                continue;
+            }
+
+            index = ngx_array_push(mcf->volatiles);
+            if (index == NULL) {
+                return NGX_ERROR;
+            }
+
+            *index = v[i].index;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A caller's secret, from the original view alone.  NGX_DECLINED: there is
+ * none.  NGX_ABORT: there are several, and nobody can say which is meant.
+ */
+
+ngx_int_t
+ngx_http_token_injector_read(ngx_http_token_injector_ctx_t *ctx,
+    ngx_http_token_injector_source_t *source, ti_str_t *value)
+{
+    ti_str_t                         found;
+    ngx_str_t                        name;
+    ngx_uint_t                       i, n;
+    ngx_list_part_t                 *part;
+    ngx_table_elt_t                 *h;
+    ngx_http_token_injector_view_t  *view, here;
+
+    if (ctx->state->viewed) {
+        view = &ctx->state->original;
+
+    } else {
+        ngx_http_token_injector_save(ctx->request, &here);
+        view = &here;
+    }
+
+    switch (source->from) {
+
+    case NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER:
+        name = source->name;
+        break;
+
+    case NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE:
+        ngx_str_set(&name, "cookie");
+        break;
+
+    default: /* NGX_HTTP_TOKEN_INJECTOR_FROM_AUTHORIZATION */
+        ngx_str_set(&name, "authorization");
+    }
+
+    n = 0;
+
+    for (part = &view->headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (!ngx_http_token_injector_named(&h[i], &name)) {
+                continue;
+            }
+
+            found = ngx_http_token_injector_str(&h[i].value);
+
+            if (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE
+                && ti_header_cookie(found,
+                              ngx_http_token_injector_str(&source->name),
+                              &found)
+                   != TI_OK)
+            {
+                continue;
+            }
+
+            *value = found;
+            n++;
+        }
+    }
+
+    if (n == 0) {
+        return NGX_DECLINED;
+    }
+
+    return n == 1 ? NGX_OK : NGX_ABORT;
+}
+
+
+/* the next header of that name in the present view */
+
+ngx_table_elt_t *
+ngx_http_token_injector_header(ngx_http_request_t *r, ti_str_t name,
+    ngx_table_elt_t *after)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (after) {
+                if (&h[i] == after) {
+                    after = NULL;
+                }
+
+                continue;
+            }
+
+            if (h[i].key.len == name.len
+                && ngx_strncasecmp(h[i].key.data, (u_char *) name.data,
+                                   name.len)
+                   == 0)
+            {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
+}
