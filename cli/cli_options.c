@@ -132,14 +132,11 @@ static tokenctl_exit_t
 tokenctl_options_take(tokenctl_t *ctl, int opt, const char *arg,
     const char *value)
 {
-    size_t  len;
+    const char  *name;
 
-    len = strlen(tokenctl_options[opt].name);
+    name = tokenctl_options[opt].name;
 
-    if (strncmp(arg, "--", 2) != 0
-        || strncmp(arg + 2, tokenctl_options[opt].name, len) != 0
-        || (arg[len + 2] != '\0' && arg[len + 2] != '='))
-    {
+    if (strncmp(arg + 2, name, strlen(name)) != 0) {
         return tokenctl_options_refuse(ctl, arg, "no such option");
     }
 

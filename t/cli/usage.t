@@ -206,6 +206,9 @@ wrong(qr/only one value can be read from standard input/, 'put', @one,
       '--access-file', '-', @$_)
     for ['--refresh-file', '-'], ['--user-key-file', '-'];
 
+fails(1, qr{/no\?such\?\[31m: there is no such file},
+      'what a name says to a terminal is not repeated', 'list', '--server',
+      'unix:/s', '--keys', "/no\nsuch\e[31m");
 fails(1, qr/there is no such file; tokenctl keygen/,
       'options may come in any order', 'put', '--json', '--access-file', 'f',
       '--provider', 'p', '--expires-in', '315360000', @who, @store);
