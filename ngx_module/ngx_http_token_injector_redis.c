@@ -59,6 +59,7 @@ struct ngx_http_token_injector_redis_op_s {
 struct ngx_http_token_injector_redis_s {
     ngx_http_token_injector_redis_conf_t  *conf;
     ngx_log_t                              log;
+    ngx_log_t                              quiet;    /* while connecting */
     ngx_queue_t                            free; /* operations to use again */
     ngx_http_token_injector_redis_conn_t  *conns;
 };
@@ -134,6 +135,11 @@ ngx_http_token_injector_redis_create(ngx_cycle_t *cycle,
     redis->conf = conf;
     redis->log = *cycle->log;
     redis->log.action = "talking to redis";
+
+    /* what nginx says of a failed connect, this file says with a remedy */
+    redis->quiet = redis->log;
+    redis->quiet.log_level = ngx_min(redis->log.log_level, NGX_LOG_ALERT);
+
     ngx_queue_init(&redis->free);
 
     for (i = 0; i < conf->connections; i++) {
@@ -449,6 +455,7 @@ static ngx_int_t
 ngx_http_token_injector_redis_connect(
     ngx_http_token_injector_redis_conn_t *conn)
 {
+    ngx_err_t                              err;
     ngx_int_t                              rc;
     ngx_addr_t                            *addr;
     ngx_connection_t                      *c;
@@ -469,22 +476,26 @@ ngx_http_token_injector_redis_connect(
     peer.socklen = addr->socklen;
     peer.name = &addr->name;
     peer.get = ngx_event_get_peer;
-    peer.log = &conn->redis->log;
+    peer.log = &conn->redis->quiet;
     peer.log_error = NGX_ERROR_ERR;
 
     rc = ngx_event_connect_peer(&peer);
+    err = ngx_socket_errno;
 
     c = peer.connection;
     conn->connection = c;
 
     if (c) {
         c->data = conn;
+        c->log = &conn->redis->log;
+        c->read->log = c->log;
+        c->write->log = c->log;
         c->read->handler = ngx_http_token_injector_redis_read_handler;
         c->write->handler = ngx_http_token_injector_redis_write_handler;
     }
 
     if (rc != NGX_OK && rc != NGX_AGAIN) {
-        ngx_http_token_injector_redis_fail(conn, 0, 0, "connect failed");
+        ngx_http_token_injector_redis_fail(conn, 0, err, "connect failed");
         return NGX_BUSY;
     }
 

@@ -28,7 +28,7 @@ appendonly       yes
 save             ""
 rdbcompression   no
 
-user default  off
+user default  off ~* &* +@all
 user admin    on #${sha256(this.#admin)} ~* &* +@all
 user injector on #${sha256(injector)} ~ti:* &ti:changes \
 +@read +@write +@scripting +@pubsub +@transaction +@connection
