@@ -343,18 +343,18 @@ MAN = $(if $(and $(wildcard docs/tokenctl.1.scd),$(shell command -v scdoc)), \
 build/tokenctl.1: docs/tokenctl.1.scd
 	scdoc < $< > $@
 
-# The load_module snippet is where Debian keeps those of its own modules: a
-# link to it in /etc/nginx/modules-enabled switches the module on.
+# where Debian keeps those of its own modules: a link to it in
+# /etc/nginx/modules-enabled switches the module on
+SNIPPET = $(PREFIX)/share/nginx/modules-available/mod-http-token-injector.conf
+
 install: all $(MAN) ## module, tokenctl, manual, completion; takes DESTDIR
 	@test -n "$(MODULES_PATH)" || { \
 		echo "nginx -V names no --modules-path: set MODULES_PATH"; exit 1; }
 	install -d $(DESTDIR)$(MODULES_PATH) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 build/$(NAME).so $(DESTDIR)$(MODULES_PATH)/
 	install -m 755 build/tokenctl $(DESTDIR)$(PREFIX)/bin/
-	install -d $(DESTDIR)$(PREFIX)/share/nginx/modules-available
-	echo "load_module modules/$(NAME).so;" > \
-		$(DESTDIR)$(PREFIX)/share/nginx/modules-available/$\
-		mod-http-token-injector.conf
+	install -d $(DESTDIR)$(dir $(SNIPPET))
+	echo "load_module modules/$(NAME).so;" > $(DESTDIR)$(SNIPPET)
 	$(if $(MAN),install -d $(DESTDIR)$(PREFIX)/share/man/man1)
 	$(if $(MAN),install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/)
 	$(if $(COMPLETION),install -D -m 644 $(COMPLETION) \
