@@ -129,10 +129,9 @@ read_all(const char *bytes, size_t len, size_t step)
 static void
 reads_as(const char *bytes, size_t len, const char *expected)
 {
-    char    *text;
-    size_t   step;
-
-    static const size_t  steps[] = { 1, 2, 3, 7, SIZE_MAX };
+    char                 *text;
+    size_t                step;
+    static const size_t   steps[] = { 1, 2, 3, 7, SIZE_MAX };
 
     for (step = 0; step < sizeof(steps) / sizeof(steps[0]); step++) {
         text = read_all(bytes, len, steps[step]);
@@ -224,6 +223,8 @@ refuses_strings_of_another_length(void **state)
     assert_reads("$4\r\nhello\r\n", "REFUSED");
     assert_reads("$5\r\nhello\n\r", "REFUSED");
     assert_reads("$5\r\nhelloXY+OK\r\n", "REFUSED");
+    assert_reads("$5\r\nhelloX\n", "REFUSED");
+    assert_reads("$5\r\nhello\rX", "REFUSED");
     assert_reads("$0\r\nXY", "REFUSED");
     assert_reads("*2\r\n$1\r\nab\r\n$1\r\nc\r\n", "REFUSED");
 }
@@ -434,6 +435,32 @@ keeps_a_reply_until_the_next_call(void **state)
 }
 
 
+/* A worker reads millions: each lies where the one before lay. */
+
+static void
+reads_on_in_the_same_memory(void **state)
+{
+    int                     i;
+    ti_resp_reader_t       *reader;
+    const ti_resp_reply_t  *reply, *first;
+    static const char       bytes[] = "*2\r\n$5\r\nhello\r\n:1\r\n";
+
+    reader = ti_resp_reader_create(MAX);
+    first = NULL;
+
+    for (i = 0; i < 1000; i++) {
+        assert_int_equal(feed(reader, bytes, sizeof(bytes) - 1), TI_OK);
+        assert_int_equal(next(reader, &reply), TI_OK);
+        assert_non_null(reply);
+
+        first = (first == NULL) ? reply : first;
+        assert_ptr_equal(reply, first);
+    }
+
+    ti_resp_reader_free(reader);
+}
+
+
 static void
 writes_commands(void **state)
 {
@@ -476,6 +503,7 @@ main(void)
         cmocka_unit_test(bounds_a_reply),
         cmocka_unit_test(bounds_a_line),
         cmocka_unit_test(keeps_a_reply_until_the_next_call),
+        cmocka_unit_test(reads_on_in_the_same_memory),
         cmocka_unit_test(writes_commands)
     };
 

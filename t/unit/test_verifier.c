@@ -360,7 +360,7 @@ serves_no_algorithm_it_was_not_made_for(void **state)
     size_t          n;
     ti_str_t        input;
     ti_verifier_t  *verifier;
-    unsigned char   sig[SIGNATURE_MAX];
+    unsigned char   sig[SIGNATURE_MAX], mac[TI_SHA256_LEN];
 
     input = ti_str("header.payload");
     verifier = verifier_of(rsa, TI_ALG_RS256);
@@ -378,6 +378,12 @@ serves_no_algorithm_it_was_not_made_for(void **state)
                             n),
                      TI_DECLINED);
     assert_int_equal(verify(verifier, TI_ALG_HS256, input, sig, 32),
+                     TI_DECLINED);
+
+    /* a public key has no secret, and everyone knows the empty one */
+
+    ti_crypto_hmac(crypto, ti_null_str, &input, 1, mac);
+    assert_int_equal(verify(verifier, TI_ALG_HS256, input, mac, 32),
                      TI_DECLINED);
     assert_int_equal(verify(verifier, TI_ALG_EDDSA, input, sig, 64),
                      TI_DECLINED);
