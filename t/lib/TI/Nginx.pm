@@ -258,6 +258,9 @@ sub expect_log {
     push @expected, @res;
 }
 
+# error.log by records: a buffer that nginx prints has many lines
+sub _records { split m{^(?=\d{4}/\d\d/\d\d \d\d:)}m, error_log() }
+
 # A test that no log shows a secret: error.log, the access log and nginx's
 # own output.  nginx prints request headers and buffers at debug, which the
 # module cannot prevent: at that level, only lines of the module count.
@@ -265,8 +268,8 @@ sub secrets_absent {
     my ($name, @secrets) = @_;
 
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my @lines = grep { !/\[debug\]/ || /token[ _-]?injector/i }
-                split /^/, error_log();
+    my @lines = grep { !/^\S+ \S+ \[debug\]/ || /token[ _-]?injector/i }
+                _records();
     push @lines, split /^/, access_log();
     push @lines, split /^/, read_file('nginx.out') // '';
 
