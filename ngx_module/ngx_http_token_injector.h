@@ -391,6 +391,10 @@ json_t *ngx_http_token_injector_claims(ngx_http_token_injector_ctx_t *ctx);
 
 /* views */
 
+void ngx_http_token_injector_save(ngx_http_request_t *r,
+    ngx_http_token_injector_view_t *view);
+ngx_int_t ngx_http_token_injector_named(ngx_table_elt_t *h,
+    ngx_str_t *name);
 ngx_http_token_injector_state_t *ngx_http_token_injector_state(
     ngx_http_request_t *r, ngx_uint_t create);
 ngx_int_t ngx_http_token_injector_strip(ngx_http_token_injector_ctx_t *ctx);

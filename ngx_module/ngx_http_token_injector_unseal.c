@@ -1,0 +1,267 @@
+/*
+ * The steps from a sealed token to the rewritten request: unseal, inject; and
+ * what is remembered of them.
+ */
+
+#include "ngx_http_token_injector.h"
+
+
+#define NGX_HTTP_TOKEN_INJECTOR_BEARER  (sizeof("Bearer ") - 1)
+
+
+static ngx_int_t ngx_http_token_injector_open_record(
+    ngx_http_token_injector_ctx_t *ctx);
+static ngx_int_t ngx_http_token_injector_open_admission(
+    ngx_http_token_injector_ctx_t *ctx);
+
+
+ngx_int_t
+ngx_http_token_injector_unseal(ngx_http_token_injector_ctx_t *ctx)
+{
+    if (ctx->flow == TI_FLOW_READ) {
+        return ngx_http_token_injector_open_record(ctx);
+    }
+
+    if (ctx->renewed) {
+        ngx_http_token_injector_admit(ctx, NULL);
+    }
+
+    if (ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT) {
+        return NGX_OK;
+    }
+
+    return ngx_http_token_injector_open_admission(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_open_record(ngx_http_token_injector_ctx_t *ctx)
+{
+    u_char                               *p;
+    ti_pool_t                             pool;
+    ti_result_t                           result;
+    const char                           *why;
+    ti_record_t                           record;
+    ti_record_ref_t                       ref;
+    ngx_http_token_injector_provider_t   *provider;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(ctx->request);
+    provider = ctx->conf->provider;
+    pool = ngx_http_token_injector_pool(ctx->request->pool);
+
+    ngx_memzero(&ref, sizeof(ti_record_ref_t));
+
+    ref.kind = TI_RECORD_ACCESS;
+    ref.provider = ngx_http_token_injector_str(&provider->name);
+    ref.device = ctx->head.device;
+    ref.user_key = provider->user_key ? ctx->key : NULL;
+    ref.gen = ctx->head.gen;
+    ref.cid = ctx->head.cid;
+
+    if (provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT) {
+        ref.who = ctx->head.who;
+    }
+
+    result = ti_record_open(mcf->crypto, &pool, provider->store->ring, &ref,
+                            ctx->connection.access, &record, &why);
+
+    if (result != TI_RESULT_OK) {
+        ctx->broken = (result == TI_RESULT_RECONNECT_REQUIRED);
+        return ngx_http_token_injector_refuse(ctx, result, why);
+    }
+
+    ctx->head.token_expires = record.expires;
+    ctx->head.confirmed = ngx_time();
+
+    result = ti_flow_record(&record, ngx_time(), &why);
+
+    if (result != TI_RESULT_OK
+        && ctx->cache != NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT)
+    {
+        ti_wipe((void *) record.token.data, record.token.len);
+        return ngx_http_token_injector_refuse(ctx, result, why);
+    }
+
+    p = ngx_pnalloc(ctx->request->pool,
+                    NGX_HTTP_TOKEN_INJECTOR_BEARER + record.token.len + 1);
+
+    if (p == NULL) {
+        ti_wipe((void *) record.token.data, record.token.len);
+        return ngx_http_token_injector_refuse(ctx, TI_RESULT_INTERNAL_ERROR,
+                                              "out of memory");
+    }
+
+    ctx->bearer.data = p;
+    ctx->bearer.len = NGX_HTTP_TOKEN_INJECTOR_BEARER + record.token.len;
+
+    p = ngx_cpymem(p, "Bearer ", NGX_HTTP_TOKEN_INJECTOR_BEARER);
+    p = ngx_cpymem(p, record.token.data, record.token.len);
+    *p = '\0';
+
+    if (result == TI_RESULT_OK) {
+        ngx_http_token_injector_admit(ctx, &record.token);
+    }
+
+    ti_wipe((void *) record.token.data, record.token.len);
+
+    return NGX_OK;
+}
+
+
+/*
+ * Opened where it lies, behind the room for the scheme that its nonce leaves.
+ * Where it had to make room for others, or belongs to another generation
+ * (a worker wrote it while this one read), the store is asked after all.
+ */
+
+static ngx_int_t
+ngx_http_token_injector_open_admission(ngx_http_token_injector_ctx_t *ctx)
+{
+    u_char                               *token;
+    ngx_str_t                             sealed;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(ctx->request);
+
+    if (ngx_http_token_injector_memory_get(mcf->memory,
+                                NGX_HTTP_TOKEN_INJECTOR_TOKEN, ctx->id.name,
+                                ctx->request->pool, &sealed)
+        != NGX_OK)
+    {
+        goto again;
+    }
+
+    token = sealed.data + TI_NONCE_LEN;
+
+    if (ti_admission_open_token(mcf->crypto, &ctx->id, &ctx->head,
+                                ngx_http_token_injector_str(&sealed), token)
+        != TI_OK)
+    {
+        goto again;
+    }
+
+    ctx->bearer.data = token - NGX_HTTP_TOKEN_INJECTOR_BEARER;
+    ctx->bearer.len = sealed.len - TI_ADMISSION_OVERHEAD
+                      + NGX_HTTP_TOKEN_INJECTOR_BEARER;
+
+    ngx_memcpy(ctx->bearer.data, "Bearer ", NGX_HTTP_TOKEN_INJECTOR_BEARER);
+
+    /* the tag is of no more use, and headers end in a NUL */
+    ctx->bearer.data[ctx->bearer.len] = '\0';
+
+    return NGX_OK;
+
+again:
+
+    ctx->flow = TI_FLOW_READ;
+    ctx->answered = 0;
+    ctx->failed = 0;
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * Remembers what these credentials led to, until whatever of it ends first.
+ * Nothing depends on success: without an admission the next request takes the
+ * longer way.
+ */
+
+void
+ngx_http_token_injector_admit(ngx_http_token_injector_ctx_t *ctx,
+    ti_str_t *token)
+{
+    size_t                                len;
+    time_t                                ttl, now;
+    ngx_str_t                             sealed;
+    ti_random_t                           random;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(ctx->request);
+    random = ti_crypto_random();
+    now = ngx_time();
+
+    ttl = ctx->head.caller_expires - now;
+    ttl = ngx_min(ttl, 24 * 60 * 60);
+
+    if (ttl <= 0) {
+        return;
+    }
+
+    ctx->head.confirmed = now;
+
+    len = ti_admission_sealed_len(&ctx->head);
+
+    if (len > TI_ADMISSION_HEAD_MAX) {
+        return;
+    }
+
+    sealed.len = len;
+    sealed.data = ngx_pnalloc(ctx->request->pool,
+                              len + (token ? token->len : 0)
+                              + TI_ADMISSION_OVERHEAD);
+
+    if (sealed.data == NULL
+        || ti_admission_seal(mcf->crypto, &random, &ctx->id, &ctx->head,
+                             sealed.data)
+           != TI_OK)
+    {
+        return;
+    }
+
+    (void) ngx_http_token_injector_memory_put(mcf->memory,
+                                 NGX_HTTP_TOKEN_INJECTOR_ADMISSION,
+                                 ctx->id.name, &sealed, ttl);
+
+    if (token == NULL) {
+        return;
+    }
+
+    sealed.data += len;
+    sealed.len = token->len + TI_ADMISSION_OVERHEAD;
+
+    if (ti_admission_seal_token(mcf->crypto, &random, &ctx->id, &ctx->head,
+                                *token, sealed.data)
+        != TI_OK)
+    {
+        return;
+    }
+
+    ttl = ngx_min(ttl, ctx->head.token_expires - now);
+
+    (void) ngx_http_token_injector_memory_put(mcf->memory,
+                                 NGX_HTTP_TOKEN_INJECTOR_TOKEN,
+                                 ctx->id.name, &sealed, ttl);
+}
+
+
+ngx_int_t
+ngx_http_token_injector_inject(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = ctx->request;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT) {
+        r->content_handler = ngx_http_token_injector_answer_handler;
+
+    } else if (clcf->handler) {
+
+        if (ngx_http_token_injector_prepare(ctx) != NGX_OK) {
+            return ngx_http_token_injector_refuse(ctx,
+                                                  TI_RESULT_INTERNAL_ERROR,
+                                                  "out of memory");
+        }
+
+        r->content_handler = ngx_http_token_injector_content_handler;
+    }
+
+    ctx->finished = 1;
+
+    ngx_http_token_injector_flush(r);
+
+    return NGX_OK;
+}
