@@ -294,10 +294,6 @@ ti_jwk_objection(const json_t *jwk)
         return "\"kid\" is not a string";
     }
 
-    if (ti_jwk_type(jwk) == NULL) {
-        return "key type or curve is absent or not supported";
-    }
-
     if (ti_jwk_is_private(jwk)) {
         return "holds a private key";
     }
@@ -333,6 +329,11 @@ ti_jwk_read(ti_crypto_t *crypto, const json_t *jwk, unsigned algorithms,
     }
 
     type = ti_jwk_type(jwk);
+    if (type == NULL) {
+        *why = "key type or curve is absent or not supported";
+        return NULL;
+    }
+
     algs = type->algs;
 
     if (ti_json_has(jwk, "alg")) {
@@ -418,7 +419,6 @@ ti_jwks_fill(ti_crypto_t *crypto, ti_jwks_t *set, const json_t *keys,
         jwk = json_array_get(keys, i);
 
         verifier = ti_jwk_read(crypto, jwk, algorithms, &why);
-
         ti_jwk_wipe(jwk);
 
         if (verifier != NULL) {

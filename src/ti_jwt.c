@@ -461,21 +461,19 @@ ti_jwt_check_caller(const ti_pool_t *pool, const ti_jwt_issuer_t *issuer,
 {
     ti_rc_t  rc;
 
+    *why = "user claim is absent, empty or no name";
+
     rc = ti_claims_name(pool, jwt->claims, &issuer->user_claim, &jwt->subject);
-    if (rc != TI_OK) {
-        *why = "user claim is absent, empty or no name";
-        return rc;
-    }
 
-    if (issuer->tenant_claim.n == 0) {
-        jwt->tenant = ti_null_str;
-        return TI_OK;
-    }
-
-    rc = ti_claims_name(pool, jwt->claims, &issuer->tenant_claim,
-                        &jwt->tenant);
-    if (rc != TI_OK) {
+    if (rc == TI_OK && issuer->tenant_claim.n != 0) {
         *why = "tenant claim is absent, empty or no name";
+
+        rc = ti_claims_name(pool, jwt->claims, &issuer->tenant_claim,
+                            &jwt->tenant);
+    }
+
+    if (rc == TI_ERROR) {
+        *why = "no memory for the claims";
     }
 
     return rc;

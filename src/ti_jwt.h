@@ -32,7 +32,7 @@ typedef struct {
     json_t   *claims;                       /* ti_jwt_clear() ends it */
     ti_str_t  subject;                      /* borrowed from claims or pool */
     ti_str_t  tenant;                       /* empty where not asked for */
-    int64_t   expires;                      /* exp + leeway: refused from then */
+    int64_t   expires;                      /* exp + leeway, itself too late */
 } ti_jwt_t;
 
 
@@ -65,8 +65,8 @@ ti_rc_t ti_jwt_claims(ti_str_t token, json_t **claims);
 
 
 /*
- * The signature layer alone: any payload, one set of keys.  The payload is
- * decoded into memory of the pool.
+ * The signature layer alone: any payload, one set of keys, at most
+ * TI_TOKEN_MAX bytes.  The payload is decoded into memory of the pool.
  */
 
 ti_rc_t ti_jws_verify(ti_crypto_t *crypto, const ti_pool_t *pool,

@@ -322,6 +322,7 @@ static void
 test_ec(void **state)
 {
     char        *x, *y, *flipped, *zero;
+    ti_jwks_t   *set;
     const char  *prime;
     const char  *form = "\"x\" or \"y\" is absent, malformed or of another "
                         "length";
@@ -340,6 +341,12 @@ test_ec(void **state)
     left_out(ec_jwk("P-256", x, flipped), "point is not on its curve");
     left_out(ec_jwk("P-256", y, x), "point is not on its curve");
     left_out(ec_jwk("P-256", zero, zero), "point is not on its curve");
+
+    /* alone, so that no good key clears OpenSSL's errors behind it */
+
+    set = parse(jm_printf("{\"keys\":[%s]}", ec_jwk("P-256", y, x)), ALL);
+    assert_int_equal(ti_jwks_count(set), 0);
+    ti_jwks_free(set);
 
     /* x = p, which is 0 to who forgets to look */
 
@@ -514,6 +521,8 @@ test_purpose(void **state)
     serves(jm_jwk(&rsa, ",\"use\":\"sig\""), ALL, TI_ALGS_RSA);
     serves(jm_jwk(&rsa, ",\"key_ops\":[\"verify\"]"), ALL, TI_ALGS_RSA);
     serves(jm_jwk(&mac64, ",\"key_ops\":[\"sign\",\"verify\"]"), ALL,
+           TI_ALGS_MAC);
+    serves(jm_jwk(&mac64, ",\"key_ops\":[\"verify\",\"sign\"]"), ALL,
            TI_ALGS_MAC);
 
     for (i = 0; i < sizeof(bad_use) / sizeof(bad_use[0]); i++) {

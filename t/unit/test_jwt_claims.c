@@ -206,6 +206,7 @@ test_names(void **state)
     pool_is_empty = 1;
     assert_int_equal(judge(signed_by_b("api://b", NOW + 600)),
                      TI_RESULT_INTERNAL_ERROR);
+    assert_string_equal(last_why, "no memory for the claims");
     pool_is_empty = 0;
     accepted(signed_by_b("api://b", NOW + 600));
 }
