@@ -21,7 +21,6 @@
 
 
 #define RM_CHUNKS      256
-#define RM_TEXT_MAX    (256 * 1024)
 #define RM_SEAL_LABEL  "ngx-token-injector seal v1"
 #define RM_USER_LABEL  "ngx-token-injector user v1"
 #define RM_CTX_LABEL   "ngx-token-injector ctx v1"
@@ -136,6 +135,7 @@ rm_fill(void *data, unsigned char *buf, size_t len)
 static const ti_random_t  rm_random = { rm_fill, NULL };
 
 
+__attribute__((format(printf, 1, 2)))
 static inline char *
 rm_text(const char *fmt, ...)
 {
@@ -143,13 +143,16 @@ rm_text(const char *fmt, ...)
     char    *s;
     va_list  args;
 
-    s = rm_alloc(NULL, RM_TEXT_MAX);
-
     va_start(args, fmt);
-    n = vsnprintf(s, RM_TEXT_MAX, fmt, args);
+    n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
 
-    rm_check(n >= 0 && n < RM_TEXT_MAX);
+    rm_check(n >= 0);
+    s = rm_alloc(NULL, (size_t) n + 1);
+
+    va_start(args, fmt);
+    vsnprintf(s, (size_t) n + 1, fmt, args);
+    va_end(args);
 
     return s;
 }
