@@ -225,6 +225,7 @@ struct ngx_http_token_injector_ctx_s {
     ti_str_t                              user_key;  /* as sent */
     ti_admission_id_t                     id;
     ti_admission_t                        head;
+    ti_result_t                           verdict;   /* on the token */
     ti_flow_t                             flow;
     json_t                               *claims;
 
@@ -261,7 +262,7 @@ struct ngx_http_token_injector_ctx_s {
 
     ngx_buf_t                            *body;
 
-    unsigned                              authenticated:1;
+    unsigned                              identified:1;
     unsigned                              admitted:1;   /* by an admission */
     unsigned                              finished:1;
     unsigned                              refused:1;

@@ -6,9 +6,10 @@
 #include "ngx_http_token_injector.h"
 
 
-static ngx_int_t ngx_http_token_injector_credentials(
-    ngx_http_token_injector_ctx_t *ctx, ti_result_t *result,
-    const char **why);
+static ti_result_t ngx_http_token_injector_verdict(
+    ngx_http_token_injector_ctx_t *ctx, const char **why);
+static ti_result_t ngx_http_token_injector_credentials(
+    ngx_http_token_injector_ctx_t *ctx, const char **why);
 static ngx_int_t ngx_http_token_injector_admission(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_required(
@@ -47,52 +48,62 @@ ngx_int_t
 ngx_http_token_injector_identify(ngx_http_token_injector_ctx_t *ctx,
     ti_result_t *result, const char **why)
 {
+    if (!ctx->identified) {
+        ctx->identified = 1;
+        ctx->verdict = ngx_http_token_injector_verdict(ctx, &ctx->why);
+    }
+
+    *result = ctx->verdict;
+    *why = ctx->why;
+
+    return ctx->verdict == TI_RESULT_OK ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ti_result_t
+ngx_http_token_injector_verdict(ngx_http_token_injector_ctx_t *ctx,
+    const char **why)
+{
     ti_jwt_t                              jwt;
     ti_pool_t                             pool;
     ngx_int_t                             rc;
-    ngx_http_request_t                   *r;
+    ti_result_t                           result;
     ngx_http_token_injector_auth_t       *auth;
     ngx_http_token_injector_main_conf_t  *mcf;
 
-    if (ctx->authenticated) {
-        return NGX_OK;
-    }
-
-    r = ctx->request;
     auth = ctx->conf->auth;
-    mcf = ngx_http_token_injector_main(r);
+    mcf = ngx_http_token_injector_main(ctx->request);
 
-    if (ngx_http_token_injector_credentials(ctx, result, why) != NGX_OK) {
-        return NGX_ERROR;
+    result = ngx_http_token_injector_credentials(ctx, why);
+
+    if (result != TI_RESULT_OK) {
+        return result;
     }
 
     rc = ngx_http_token_injector_admission(ctx);
 
     if (rc == NGX_ERROR) {
-        *result = TI_RESULT_INTERNAL_ERROR;
         *why = "an admission could not be looked up";
-        return NGX_ERROR;
+        return TI_RESULT_INTERNAL_ERROR;
     }
 
     if (rc == NGX_OK) {
         ctx->admitted = 1;
-        ctx->authenticated = 1;
-        return NGX_OK;
+        return TI_RESULT_OK;
     }
 
     if (auth == NULL) {
         ctx->head.caller_expires = NGX_MAX_INT_T_VALUE;
-        ctx->authenticated = 1;
-        return NGX_OK;
+        return TI_RESULT_OK;
     }
 
-    pool = ngx_http_token_injector_pool(r->pool);
+    pool = ngx_http_token_injector_pool(ctx->request->pool);
 
-    *result = ti_jwt_verify(mcf->crypto, &pool, auth->issuers, auth->n,
-                            ctx->token, ngx_time(), &jwt, why);
+    result = ti_jwt_verify(mcf->crypto, &pool, auth->issuers, auth->n,
+                           ctx->token, ngx_time(), &jwt, why);
 
-    if (*result != TI_RESULT_OK) {
-        return NGX_ERROR;
+    if (result != TI_RESULT_OK) {
+        return result;
     }
 
     /* who is borrowed from the claims, which live as long as the context */
@@ -103,15 +114,14 @@ ngx_http_token_injector_identify(ngx_http_token_injector_ctx_t *ctx,
     ctx->head.who.tenant = jwt.tenant;
     ctx->head.who.subject = jwt.subject;
     ctx->head.caller_expires = jwt.expires;
-    ctx->authenticated = 1;
 
-    return NGX_OK;
+    return TI_RESULT_OK;
 }
 
 
-static ngx_int_t
+static ti_result_t
 ngx_http_token_injector_credentials(ngx_http_token_injector_ctx_t *ctx,
-    ti_result_t *result, const char **why)
+    const char **why)
 {
     ti_str_t                             value;
     ngx_int_t                            rc;
@@ -130,20 +140,18 @@ ngx_http_token_injector_credentials(ngx_http_token_injector_ctx_t *ctx,
     if (conf->auth == NULL) {
 
         if (conf->provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT) {
-            *result = TI_RESULT_TOKEN_MISSING;
             *why = "\"token_inject\" of the server without \"token_auth\"";
-            return NGX_ERROR;
+            return TI_RESULT_TOKEN_MISSING;
         }
 
-        return NGX_OK;
+        return TI_RESULT_OK;
     }
 
     rc = ngx_http_token_injector_read(ctx, &conf->auth->source, &value);
 
     if (rc == NGX_ABORT) {
-        *result = TI_RESULT_TOKEN_INVALID;
         *why = "more than one token";
-        return NGX_ERROR;
+        return TI_RESULT_TOKEN_INVALID;
     }
 
     if (rc == NGX_OK
@@ -155,20 +163,18 @@ ngx_http_token_injector_credentials(ngx_http_token_injector_ctx_t *ctx,
     }
 
     if (rc != NGX_OK || value.len == 0) {
-        *result = TI_RESULT_TOKEN_MISSING;
         *why = "no token in the request";
-        return NGX_ERROR;
+        return TI_RESULT_TOKEN_MISSING;
     }
 
     if (value.len > TI_TOKEN_MAX) {
-        *result = TI_RESULT_TOKEN_INVALID;
         *why = "the token is longer than 8192 bytes";
-        return NGX_ERROR;
+        return TI_RESULT_TOKEN_INVALID;
     }
 
     ctx->token = value;
 
-    return NGX_OK;
+    return TI_RESULT_OK;
 }
 
 

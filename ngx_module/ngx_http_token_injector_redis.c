@@ -241,6 +241,8 @@ ngx_http_token_injector_redis_enqueue(
     ngx_http_token_injector_redis_conn_t *conn,
     ngx_http_token_injector_redis_op_t *op)
 {
+    ngx_http_token_injector_redis_conf_t  *conf;
+
     if (conn->state == ngx_http_token_injector_redis_ready) {
 
         if (ngx_http_token_injector_redis_write(conn, op->commands,
@@ -251,7 +253,16 @@ ngx_http_token_injector_redis_enqueue(
         }
 
         op->sent = 1;
-        op->deadline = ngx_current_msec + conn->redis->conf->timeout;
+    }
+
+    if (op->deadline == 0) {
+        conf = conn->redis->conf;
+
+        op->deadline = ngx_current_msec + conf->timeout;
+
+        if (conn->state != ngx_http_token_injector_redis_ready) {
+            op->deadline += conf->connect_timeout;
+        }
     }
 
     ngx_queue_insert_tail(&conn->ops, &op->queue);

@@ -233,6 +233,7 @@ ngx_http_token_injector_redis_close(ngx_http_token_injector_redis_conn_t *conn,
         if (lost && op->handler && op->sent && !op->again) {
             op->again = 1;
             op->sent = 0;
+            op->deadline = 0;
             op->nreplies = 0;
 
             if (ngx_http_token_injector_redis_dispatch(op) == NGX_OK) {
