@@ -18,8 +18,8 @@ my %programs = (
 );
 my @languages = sort keys %programs;
 
--x $programs{'C'}[0] or BAIL_OUT('no record_driver: make interop');
--d 't/interop/node_modules/jose' or BAIL_OUT('no jose: make deps');
+-x $programs{'C'}[0] or die "no record_driver: make interop\n";
+-d 't/interop/node_modules/jose' or die "no jose: make deps\n";
 
 alarm 120;
 $SIG{PIPE} = 'IGNORE';
@@ -77,6 +77,22 @@ sub opens {
 
 is(qx{/usr/bin/python3 t/vectors/record-v1.py}, $text,
     'the vectors are what their maker writes');
+
+
+# Line breaks in the page's listing are the page's own.
+
+{
+    my $page = slurp('docs/record-format.md');
+    $page =~ s/\s+//g;
+
+    my $first = $vectors->{records}[0];
+    my @values = (@$first{qw/user_key user device connection ctx cid token/},
+        (map { @$_{qw/salt nonce key header jwe/} } @$first{qw/inner outer/}),
+        map { $_->{k} } @{ $vectors->{keys}{keys} }[0, 2]);
+
+    ok(index($page, $_) >= 0, 'on the format page: ' . substr $_, 0, 30)
+        for @values;
+}
 
 for my $vector (@{ $vectors->{records} }) {
     my $name = $vector->{name};
