@@ -70,7 +70,7 @@ ti_rc_t ti_crypto_open(ti_crypto_t *crypto, const unsigned char key[TI_KEY_LEN],
 /* JWS algorithms, RFC 7518 section 3.1 and RFC 8037; bits of a set. */
 
 typedef enum {
-    TI_ALG_NONE = 0,                        /* not an algorithm: never in a set */
+    TI_ALG_NONE = 0,                        /* none, and never in a set */
     TI_ALG_RS256 = 1 << 0,
     TI_ALG_RS384 = 1 << 1,
     TI_ALG_RS512 = 1 << 2,

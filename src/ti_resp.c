@@ -2,8 +2,7 @@
  * Floor 1: Redis commands to bytes and replies to results.
  *
  * hiredis reads; what its replies are made of is made here, so nothing is
- * allocated that the limits forbid.  One reply at a time lives in an arena,
- * which keeps its largest chunk for the next.
+ * allocated that the limits forbid.
  */
 
 #include <limits.h>
@@ -12,27 +11,16 @@
 
 #include <hiredis/hiredis.h>
 
-#include "ti_resp.h"
+#include "ti_resp_private.h"
 
 
-#define TI_RESP_CHUNK     4096
 #define TI_RESP_MAX_LINE  4096              /* a status, error or number */
 #define TI_RESP_MAX_ARGS  1024              /* of one command */
 
 
-typedef struct ti_resp_chunk_s  ti_resp_chunk_t;
-
-struct ti_resp_chunk_s {
-    ti_resp_chunk_t                    *next;       /* older, smaller */
-    size_t                              size;
-    size_t                              used;
-    _Alignas(max_align_t) unsigned char data[];
-};
-
-
 struct ti_resp_reader_s {
     redisReader      *hiredis;
-    ti_resp_chunk_t  *chunks;
+    ti_resp_arena_t   arena;
     size_t            max;
     size_t            weight;               /* strings of the reply so far */
     int               complete;             /* the arena may be used anew */
@@ -56,51 +44,14 @@ ti_resp_refuse(ti_resp_reader_t *reader, ti_rc_t rc, const char *why)
 static void *
 ti_resp_alloc(ti_resp_reader_t *reader, size_t size)
 {
-    void             *p;
-    size_t            room;
-    ti_resp_chunk_t  *chunk;
+    void  *p;
 
-    chunk = reader->chunks;
-    size = (size + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
-
-    if (chunk == NULL || size > chunk->size - chunk->used) {
-
-        room = (chunk == NULL) ? TI_RESP_CHUNK : 2 * chunk->size;
-        room = (size > room) ? size : room;
-
-        chunk = malloc(sizeof(ti_resp_chunk_t) + room);
-        if (chunk == NULL) {
-            (void) ti_resp_refuse(reader, TI_ERROR, "no memory");
-            return NULL;
-        }
-
-        chunk->next = reader->chunks;
-        chunk->size = room;
-        chunk->used = 0;
-
-        reader->chunks = chunk;
+    p = ti_resp_arena_alloc(&reader->arena, size);
+    if (p == NULL) {
+        (void) ti_resp_refuse(reader, TI_ERROR, "no memory");
     }
-
-    p = chunk->data + chunk->used;
-    chunk->used += size;
 
     return p;
-}
-
-
-static void
-ti_resp_chunks_free(ti_resp_chunk_t *chunk)
-{
-    ti_resp_chunk_t  *next;
-
-    while (chunk != NULL) {
-        next = chunk->next;
-
-        ti_wipe(chunk->data, chunk->size);
-        free(chunk);
-
-        chunk = next;
-    }
 }
 
 
@@ -116,11 +67,7 @@ ti_resp_begin(ti_resp_reader_t *reader)
     reader->complete = 0;
     reader->weight = 0;
 
-    if (reader->chunks != NULL) {
-        ti_resp_chunks_free(reader->chunks->next);
-        reader->chunks->next = NULL;
-        reader->chunks->used = 0;
-    }
+    ti_resp_arena_reset(&reader->arena, 1);
 }
 
 
@@ -376,7 +323,7 @@ ti_resp_reader_free(ti_resp_reader_t *reader)
     }
 
     redisReaderFree(reader->hiredis);
-    ti_resp_chunks_free(reader->chunks);
+    ti_resp_arena_reset(&reader->arena, 0);
     free(reader);
 }
 
