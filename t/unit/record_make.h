@@ -41,6 +41,7 @@ static struct {
     size_t   size[RM_CHUNKS];
     size_t   n;
     size_t   left;                          /* allocations until it is dry */
+    int      filled;                        /* nothing old may lie in it */
 } rm_arena = { .left = SIZE_MAX };
 
 static size_t  rm_random_left = SIZE_MAX;   /* calls until it fails */
@@ -61,6 +62,10 @@ rm_alloc(void *data, size_t size)
     p = malloc(size == 0 ? 1 : size);
     rm_check(p != NULL);
 
+    if (rm_arena.filled) {
+        memset(p, 0, size);
+    }
+
     rm_arena.p[rm_arena.n] = p;
     rm_arena.size[rm_arena.n++] = size;
 
@@ -79,11 +84,15 @@ rm_reset(void)
     }
 
     rm_arena.left = SIZE_MAX;
+    rm_arena.filled = 0;
     rm_random_left = SIZE_MAX;
 }
 
 
-/* How often what was allocated since "from" chunks has these bytes. */
+/*
+ * How often what was allocated since "from" chunks has these bytes; the
+ * arena is to be "filled" for it.
+ */
 
 static inline size_t
 rm_count(size_t from, const void *bytes, size_t len)

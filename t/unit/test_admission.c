@@ -168,6 +168,7 @@ head_opens(void **state)
     ti_admission_t  head, got;
     unsigned char  *sealed;
 
+    rm_arena.filled = 1;
     head = head_of();
     sealed = sealed_head(&head, &len);
     assert_int_equal(rm_count(0, "alice", 5), 0);
@@ -351,6 +352,7 @@ token_pairs_with_its_head(void **state)
     unsigned char     *p, out[64];
     ti_admission_id_t  moved;
 
+    rm_arena.filled = 1;
     token = ti_str("third party's token");
     head = head_of();
     len = token.len + TI_ADMISSION_OVERHEAD;

@@ -583,6 +583,7 @@ nothing_stays_behind(void **state)
     ti_record_t      record;
     ti_record_ref_t  ref;
 
+    rm_arena.filled = 1;
     ref = rm_ref();
 
     for (i = 0; i < 3; i++) {
