@@ -5,6 +5,11 @@
 #include "ngx_http_token_injector.h"
 
 
+#define NGX_HTTP_TOKEN_INJECTOR_MEMORY_MIN  (256 * 1024)
+
+
+static char *ngx_http_token_injector_conf_memory(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_http_token_injector_conf_auth(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_token_injector_conf_require(ngx_conf_t *cf,
@@ -57,7 +62,7 @@ ngx_command_t  ngx_http_token_injector_commands[] = {
 
     { ngx_string("token_shared_memory"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_token_injector_conf_memory,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_token_injector_main_conf_t, memory_size),
       NULL },
@@ -127,6 +132,26 @@ ngx_command_t  ngx_http_token_injector_commands[] = {
 
       ngx_null_command
 };
+
+
+static char *
+ngx_http_token_injector_conf_memory(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_main_conf_t  *mcf = conf;
+
+    char  *rv;
+
+    rv = ngx_conf_set_size_slot(cf, cmd, conf);
+
+    if (rv == NGX_CONF_OK
+        && mcf->memory_size < NGX_HTTP_TOKEN_INJECTOR_MEMORY_MIN)
+    {
+        return "is too small: it needs at least 256k";
+    }
+
+    return rv;
+}
 
 
 /* token_auth ISSUER… [realm=…] [from=$variable] | off */

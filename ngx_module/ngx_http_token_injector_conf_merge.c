@@ -6,9 +6,6 @@
 #include "ngx_http_token_injector.h"
 
 
-#define NGX_HTTP_TOKEN_INJECTOR_MEMORY_MIN  (256 * 1024)
-
-
 static ngx_int_t ngx_http_token_injector_merge_vary(ngx_conf_t *cf,
     ngx_http_token_injector_loc_conf_t *prev,
     ngx_http_token_injector_loc_conf_t *conf);
@@ -84,13 +81,6 @@ ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_http_token_injector_main_conf_t  *mcf = conf;
 
     ngx_conf_init_size_value(mcf->memory_size, 32 * 1024 * 1024);
-
-    if (mcf->memory_size < NGX_HTTP_TOKEN_INJECTOR_MEMORY_MIN) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"token_shared_memory\" is %uz bytes: it needs at "
-                      "least 256k", mcf->memory_size);
-        return NGX_CONF_ERROR;
-    }
 
     if (mcf->used) {
         mcf->memory = ngx_http_token_injector_memory_add(cf, mcf->memory_size,

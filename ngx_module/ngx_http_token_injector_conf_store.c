@@ -9,6 +9,8 @@
 #define NGX_HTTP_TOKEN_INJECTOR_CONNS_MAX  64
 
 
+static char *ngx_http_token_injector_store_topology(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_http_token_injector_store_validate(ngx_conf_t *cf,
     ngx_http_token_injector_store_t *store);
 static char *ngx_http_token_injector_store_server(ngx_conf_t *cf,
@@ -37,9 +39,9 @@ static ngx_command_t  ngx_http_token_injector_store_commands[] = {
 
     { ngx_string("topology"),
       NGX_CONF_1MORE,
-      ngx_conf_set_str_slot,
+      ngx_http_token_injector_store_topology,
       0,
-      offsetof(ngx_http_token_injector_store_t, topology),
+      0,
       NULL },
 
     { ngx_string("database"),
@@ -172,6 +174,31 @@ ngx_http_token_injector_store_block(ngx_conf_t *cf, ngx_command_t *cmd,
 
 
 static char *
+ngx_http_token_injector_store_topology(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_token_injector_store_t  *store = conf;
+
+    ngx_str_t  *value;
+
+    if (store->topology.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    store->topology = value[1];
+
+    if (cf->args->nelts != 2
+        || ngx_strcmp(value[1].data, "standalone") != 0)
+    {
+        return "takes \"standalone\", all that this version supports";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
 ngx_http_token_injector_store_validate(ngx_conf_t *cf,
     ngx_http_token_injector_store_t *store)
 {
@@ -185,12 +212,6 @@ ngx_http_token_injector_store_validate(ngx_conf_t *cf,
     } else if (store->sealing_keys.len == 0) {
         why = "has no \"sealing_keys\": make a file with "
               "\"tokenctl keygen --out FILE\"";
-
-    } else if (store->topology.len
-               && ngx_strcmp(store->topology.data, "standalone") != 0)
-    {
-        why = "has a \"topology\" that this version does not support: "
-              "use \"standalone\"";
 
     } else if (store->servers->nelts > 1) {
         why = "has several servers: \"topology standalone\" takes one";
