@@ -290,6 +290,7 @@ struct ngx_http_token_injector_ctx_s {
 
 typedef struct {
     ngx_http_token_injector_redis_t     **stores;    /* by store index */
+    ngx_uint_t                            nstores;
     ngx_queue_t                           waiting;   /* contexts that join */
 } ngx_http_token_injector_worker_t;
 
@@ -314,6 +315,7 @@ ngx_http_token_injector_str(ngx_str_t *s)
 {
     return ti_str_from(s->data, s->len);
 }
+
 
 static ngx_inline ti_pool_t
 ngx_http_token_injector_pool(ngx_pool_t *pool)

@@ -469,11 +469,16 @@ ngx_http_token_injector_keep_share(ngx_http_token_injector_ctx_t *ctx,
                           ngx_http_token_injector_worker.stores[store->index],
                           ngx_http_token_injector_kept, store);
 
-    if (op
-        && ngx_http_token_injector_redis_add(op, argv, 5) == NGX_OK)
-    {
-        (void) ngx_http_token_injector_redis_send(op);
+    if (op == NULL) {
+        return;
     }
+
+    if (ngx_http_token_injector_redis_add(op, argv, 5) != NGX_OK) {
+        ngx_http_token_injector_redis_cancel(op);
+        return;
+    }
+
+    (void) ngx_http_token_injector_redis_send(op);
 }
 
 

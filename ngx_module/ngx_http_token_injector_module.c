@@ -13,6 +13,7 @@ static ngx_int_t ngx_http_token_injector_phase(
 static ngx_int_t ngx_http_token_injector_log_first(
     ngx_http_core_main_conf_t *cmcf);
 static ngx_int_t ngx_http_token_injector_init_process(ngx_cycle_t *cycle);
+static void ngx_http_token_injector_exit_process(ngx_cycle_t *cycle);
 
 
 ngx_http_token_injector_worker_t  ngx_http_token_injector_worker;
@@ -43,7 +44,7 @@ ngx_module_t  ngx_http_token_injector_module = {
     ngx_http_token_injector_init_process,    /* init process */
     NULL,                                    /* init thread */
     NULL,                                    /* exit thread */
-    NULL,                                    /* exit process */
+    ngx_http_token_injector_exit_process,    /* exit process */
     NULL,                                    /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -169,7 +170,23 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
         if (worker->stores[i] == NULL) {
             return NGX_ERROR;
         }
+
+        worker->nstores++;
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_token_injector_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_http_token_injector_worker.nstores; i++) {
+        ngx_http_token_injector_redis_destroy(
+                                  ngx_http_token_injector_worker.stores[i]);
+    }
+
+    ngx_http_token_injector_worker.nstores = 0;
 }

@@ -10,8 +10,12 @@ static ngx_int_t ngx_http_token_injector_names(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_ask(
     ngx_http_token_injector_ctx_t *ctx);
-static ngx_http_token_injector_redis_op_t *ngx_http_token_injector_question(
-    ngx_http_token_injector_ctx_t *ctx);
+static ngx_int_t ngx_http_token_injector_ask_connection(
+    ngx_http_token_injector_ctx_t *ctx,
+    ngx_http_token_injector_redis_op_t *op);
+static ngx_int_t ngx_http_token_injector_ask_answer(
+    ngx_http_token_injector_ctx_t *ctx,
+    ngx_http_token_injector_redis_op_t *op);
 static void ngx_http_token_injector_reply(void *data, ngx_int_t rc,
     ngx_uint_t n, const ti_resp_reply_t *reply, ngx_uint_t last);
 static void ngx_http_token_injector_reply_read(
@@ -164,15 +168,36 @@ ngx_http_token_injector_names(ngx_http_token_injector_ctx_t *ctx)
 }
 
 
+/* NGX_BUSY: the store is away, and this request can do without it */
+
 static ngx_int_t
 ngx_http_token_injector_ask(ngx_http_token_injector_ctx_t *ctx)
 {
     ngx_int_t                            rc;
+    ngx_http_token_injector_store_t     *store;
     ngx_http_token_injector_redis_op_t  *op;
 
-    op = ngx_http_token_injector_question(ctx);
+    store = ctx->conf->provider->store;
 
-    rc = op ? ngx_http_token_injector_redis_send(op) : NGX_ERROR;
+    op = ngx_http_token_injector_redis_begin(
+                          ngx_http_token_injector_worker.stores[store->index],
+                          ngx_http_token_injector_reply, ctx);
+    rc = NGX_ERROR;
+
+    if (op) {
+        rc = ngx_http_token_injector_ask_connection(ctx, op);
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_token_injector_ask_answer(ctx, op);
+        }
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_token_injector_redis_send(op);
+
+        } else {
+            ngx_http_token_injector_redis_cancel(op);
+        }
+    }
 
     if (rc == NGX_OK) {
         ctx->op = op;
@@ -194,83 +219,90 @@ ngx_http_token_injector_ask(ngx_http_token_injector_ctx_t *ctx)
 }
 
 
-static ngx_http_token_injector_redis_op_t *
-ngx_http_token_injector_question(ngx_http_token_injector_ctx_t *ctx)
+/*
+ * Whether there is a connection at all is asked apart: HMGET says the same of
+ * none and of one that lacks what it should have.
+ */
+
+static ngx_int_t
+ngx_http_token_injector_ask_connection(ngx_http_token_injector_ctx_t *ctx,
+    ngx_http_token_injector_redis_op_t *op)
 {
-    ti_str_t                              name;
-    ngx_int_t                             rc;
-    ti_pool_t                             pool;
-    ngx_str_t                             argv[5];
-    ngx_uint_t                            n;
-    ngx_http_token_injector_redis_op_t   *op;
-    ngx_http_token_injector_provider_t   *provider;
+    ti_str_t                             name;
+    ti_pool_t                            pool;
+    ngx_str_t                            argv[5];
+    ngx_http_token_injector_store_t     *store;
+    ngx_http_token_injector_provider_t  *provider;
+
+    if (ctx->flow == TI_FLOW_USE) {
+        return NGX_OK;
+    }
 
     provider = ctx->conf->provider;
+    store = provider->store;
     pool = ngx_http_token_injector_pool(ctx->request->pool);
 
-    op = ngx_http_token_injector_redis_begin(
-             ngx_http_token_injector_worker.stores[provider->store->index],
-             ngx_http_token_injector_reply, ctx);
-    if (op == NULL) {
-        return NULL;
-    }
-
-    rc = NGX_OK;
-
-    if (ctx->flow != TI_FLOW_USE) {
-
-        if (ti_record_connection_name(&pool,
-                       ngx_http_token_injector_str(&provider->store->key_prefix),
-                       ctx->head.user,
-                       ngx_http_token_injector_str(&provider->name),
-                       ctx->head.device, &name)
-            != TI_OK)
-        {
-            ngx_http_token_injector_redis_cancel(op);
-            return NULL;
-        }
-
-        argv[1].data = (u_char *) name.data;
-        argv[1].len = name.len;
-
-        if (ctx->flow == TI_FLOW_READ) {
-            ngx_str_set(&argv[0], "HLEN");
-
-            rc = ngx_http_token_injector_redis_add(op, argv, 2);
-        }
-
-        n = 2;
-        ngx_str_set(&argv[0], "HMGET");
-
-        if (ctx->flow == TI_FLOW_READ) {
-            ngx_str_set(&argv[2], "access");
-            n = 3;
-        }
-
-        ngx_str_set(&argv[n], "gen");
-        ngx_str_set(&argv[n + 1], "cid");
-        n += 2;
-
-        if (rc == NGX_OK) {
-            rc = ngx_http_token_injector_redis_add(op, argv, n);
-        }
-    }
-
-    if (rc == NGX_OK && ctx->cacheable && !ctx->asked
-        && !ngx_http_token_injector_answer_here(ctx))
+    if (ti_record_connection_name(&pool,
+                           ngx_http_token_injector_str(&store->key_prefix),
+                           ctx->head.user,
+                           ngx_http_token_injector_str(&provider->name),
+                           ctx->head.device, &name)
+        != TI_OK)
     {
-        ngx_str_set(&argv[0], "GET");
-
-        if (ngx_http_token_injector_answer_name(ctx, &argv[1]) != NGX_OK) {
-            ngx_http_token_injector_redis_cancel(op);
-            return NULL;
-        }
-
-        rc = ngx_http_token_injector_redis_add(op, argv, 2);
-        ctx->asked = 1;
+        return NGX_ERROR;
     }
 
-    return rc == NGX_OK ? op : NULL;
+    argv[1].data = (u_char *) name.data;
+    argv[1].len = name.len;
+
+    if (ctx->flow == TI_FLOW_CONFIRM) {
+        ngx_str_set(&argv[0], "HMGET");
+        ngx_str_set(&argv[2], "gen");
+        ngx_str_set(&argv[3], "cid");
+
+        return ngx_http_token_injector_redis_add(op, argv, 4);
+    }
+
+    ngx_str_set(&argv[0], "HLEN");
+
+    if (ngx_http_token_injector_redis_add(op, argv, 2) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "access");
+    ngx_str_set(&argv[3], "gen");
+    ngx_str_set(&argv[4], "cid");
+
+    return ngx_http_token_injector_redis_add(op, argv, 5);
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_ask_answer(ngx_http_token_injector_ctx_t *ctx,
+    ngx_http_token_injector_redis_op_t *op)
+{
+    ngx_str_t  argv[2];
+
+    if (!ctx->cacheable || ctx->asked) {
+        return NGX_OK;
+    }
+
+    /* TI_FLOW_USE has looked: what is here does not open, or is not here */
+
+    if (ctx->flow != TI_FLOW_USE && ngx_http_token_injector_answer_here(ctx)) {
+        return NGX_OK;
+    }
+
+    ctx->asked = 1;
+
+    ngx_str_set(&argv[0], "GET");
+
+    if (ngx_http_token_injector_answer_name(ctx, &argv[1]) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_token_injector_redis_add(op, argv, 2);
 }
 
 

@@ -14,7 +14,8 @@
 
 
 static ngx_http_token_injector_redis_conn_t *
-    ngx_http_token_injector_redis_choose(ngx_http_token_injector_redis_t *redis);
+    ngx_http_token_injector_redis_choose(
+    ngx_http_token_injector_redis_t *redis);
 
 
 ngx_http_token_injector_redis_t *
@@ -58,6 +59,38 @@ ngx_http_token_injector_redis_create(ngx_cycle_t *cycle,
     }
 
     return redis;
+}
+
+
+/* the worker ends: nobody is told, there is nobody left */
+
+void
+ngx_http_token_injector_redis_destroy(ngx_http_token_injector_redis_t *redis)
+{
+    ngx_uint_t    i;
+    ngx_queue_t  *q;
+
+    for (i = 0; i < redis->conf->connections; i++) {
+
+        for (q = ngx_queue_head(&redis->conns[i].ops);
+             q != ngx_queue_sentinel(&redis->conns[i].ops);
+             q = ngx_queue_next(q))
+        {
+            ngx_http_token_injector_redis_forget(
+                 ngx_queue_data(q, ngx_http_token_injector_redis_op_t, queue));
+        }
+
+        if (redis->conns[i].connection) {
+            ngx_http_token_injector_redis_close(&redis->conns[i], 0);
+        }
+    }
+
+    while (!ngx_queue_empty(&redis->free)) {
+        q = ngx_queue_head(&redis->free);
+        ngx_queue_remove(q);
+        ngx_free(ngx_queue_data(q, ngx_http_token_injector_redis_op_t,
+                                queue));
+    }
 }
 
 
@@ -106,7 +139,6 @@ ngx_http_token_injector_redis_add(ngx_http_token_injector_redis_op_t *op,
         || op->ncommands == sizeof(op->commands) / sizeof(ti_str_t)
         || ti_resp_command(args, argc, &op->commands[op->ncommands]) != TI_OK)
     {
-        ngx_http_token_injector_redis_op_free(op);
         return NGX_ERROR;
     }
 

@@ -57,12 +57,14 @@ typedef void (*ngx_http_token_injector_redis_handler_pt)(void *data,
 
 ngx_http_token_injector_redis_t *ngx_http_token_injector_redis_create(
     ngx_cycle_t *cycle, ngx_http_token_injector_redis_conf_t *conf);
+void ngx_http_token_injector_redis_destroy(
+    ngx_http_token_injector_redis_t *redis);
 
 /*
- * An operation of n commands is begun, gets its commands one by one and is
- * sent.  NULL from begin(), NGX_ERROR from add() and send(): it is gone and
- * the handler will not be called.  send() says NGX_BUSY, and the operation is
- * gone, where the store is known to be away or the queue is full.
+ * An operation is begun, gets up to three commands one by one and is sent, or
+ * cancelled instead.  Where send() does not return NGX_OK the operation is
+ * gone and its handler will not be called: NGX_BUSY where the store is known
+ * to be away or the queue is full, NGX_ERROR where memory is.
  */
 
 ngx_http_token_injector_redis_op_t *ngx_http_token_injector_redis_begin(

@@ -18,13 +18,13 @@ static void ngx_http_token_injector_redis_connected(
     ngx_http_token_injector_redis_conn_t *conn);
 static void ngx_http_token_injector_redis_greeted(
     ngx_http_token_injector_redis_conn_t *conn);
-static void ngx_http_token_injector_redis_close(
-    ngx_http_token_injector_redis_conn_t *conn, ngx_uint_t lost);
 static void ngx_http_token_injector_redis_fail(
     ngx_http_token_injector_redis_conn_t *conn, ngx_uint_t lost,
     ngx_err_t err, const char *why);
 static void ngx_http_token_injector_redis_write_handler(ngx_event_t *wev);
 static void ngx_http_token_injector_redis_read_handler(ngx_event_t *rev);
+static ngx_int_t ngx_http_token_injector_redis_read(
+    ngx_http_token_injector_redis_conn_t *conn);
 static void ngx_http_token_injector_redis_timeout(
     ngx_http_token_injector_redis_conn_t *conn);
 static ngx_int_t ngx_http_token_injector_redis_replies(
@@ -185,7 +185,7 @@ ngx_http_token_injector_redis_greeted(
  * connection in that very moment.
  */
 
-static void
+void
 ngx_http_token_injector_redis_close(ngx_http_token_injector_redis_conn_t *conn,
     ngx_uint_t lost)
 {
@@ -377,8 +377,6 @@ ngx_http_token_injector_redis_socket_error(ngx_connection_t *c)
 static void
 ngx_http_token_injector_redis_read_handler(ngx_event_t *rev)
 {
-    ssize_t                                n;
-    const char                            *why;
     ngx_connection_t                      *c;
     ngx_http_token_injector_redis_conn_t  *conn;
 
@@ -401,40 +399,8 @@ ngx_http_token_injector_redis_read_handler(ngx_event_t *rev)
         return;
     }
 
-    for ( ;; ) {
-
-        n = c->recv(c, ngx_http_token_injector_redis_in,
-                    NGX_HTTP_TOKEN_INJECTOR_REDIS_READ);
-
-        if (n == NGX_AGAIN) {
-            break;
-        }
-
-        if (n == NGX_ERROR || n == 0) {
-            if (conn->nops == 0
-                && conn->state == ngx_http_token_injector_redis_ready)
-            {
-                /* idle for longer than Redis likes: nobody's loss */
-                ngx_http_token_injector_redis_close(conn, 0);
-                return;
-            }
-
-            ngx_http_token_injector_redis_fail(conn, 1, 0,
-                                               "the connection was lost");
-            return;
-        }
-
-        if (ti_resp_reader_feed(conn->reader,
-                  ti_str_from(ngx_http_token_injector_redis_in, n), &why)
-            != TI_OK)
-        {
-            ngx_http_token_injector_redis_fail(conn, 0, 0, why);
-            return;
-        }
-
-        if (ngx_http_token_injector_redis_replies(conn) != NGX_OK) {
-            return;
-        }
+    if (ngx_http_token_injector_redis_read(conn) != NGX_OK) {
+        return;
     }
 
     if (ngx_handle_read_event(rev, 0) != NGX_OK) {
@@ -452,8 +418,60 @@ ngx_http_token_injector_redis_read_handler(ngx_event_t *rev)
 }
 
 
+/* NGX_DONE: the connection is gone */
+
+static ngx_int_t
+ngx_http_token_injector_redis_read(ngx_http_token_injector_redis_conn_t *conn)
+{
+    ssize_t            n;
+    const char        *why;
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    for ( ;; ) {
+
+        n = c->recv(c, ngx_http_token_injector_redis_in,
+                    NGX_HTTP_TOKEN_INJECTOR_REDIS_READ);
+
+        if (n == NGX_AGAIN) {
+            return NGX_OK;
+        }
+
+        if (n == NGX_ERROR || n == 0) {
+            break;
+        }
+
+        if (ti_resp_reader_feed(conn->reader,
+                  ti_str_from(ngx_http_token_injector_redis_in, n), &why)
+            != TI_OK)
+        {
+            ngx_http_token_injector_redis_fail(conn, 0, 0, why);
+            return NGX_DONE;
+        }
+
+        if (ngx_http_token_injector_redis_replies(conn) != NGX_OK) {
+            return NGX_DONE;
+        }
+    }
+
+    if (conn->nops == 0 && conn->state == ngx_http_token_injector_redis_ready)
+    {
+        /* idle for longer than Redis likes: nobody's loss */
+        ngx_http_token_injector_redis_close(conn, 0);
+
+    } else {
+        ngx_http_token_injector_redis_fail(conn, 1, 0,
+                                           "the connection was lost");
+    }
+
+    return NGX_DONE;
+}
+
+
 static void
-ngx_http_token_injector_redis_timeout(ngx_http_token_injector_redis_conn_t *conn)
+ngx_http_token_injector_redis_timeout(
+    ngx_http_token_injector_redis_conn_t *conn)
 {
     ngx_queue_t                         *q;
     ngx_http_token_injector_redis_op_t  *op;

@@ -84,6 +84,8 @@ void ngx_http_token_injector_redis_expect(
 
 ngx_int_t ngx_http_token_injector_redis_connect(
     ngx_http_token_injector_redis_conn_t *conn);
+void ngx_http_token_injector_redis_close(
+    ngx_http_token_injector_redis_conn_t *conn, ngx_uint_t lost);
 void ngx_http_token_injector_redis_flush_handler(ngx_event_t *ev);
 
 

@@ -16,10 +16,12 @@
 
 static void ngx_http_token_injector_cleanup(void *data);
 static void ngx_http_token_injector_wipe_upstream(ngx_http_request_t *r);
-static ngx_int_t ngx_http_token_injector_secret(
-    ngx_http_token_injector_loc_conf_t *conf, ngx_table_elt_t *h,
-    ngx_uint_t cookie);
-static ngx_table_elt_t *ngx_http_token_injector_bare_cookie(
+static ngx_int_t ngx_http_token_injector_strip_part(
+    ngx_http_token_injector_ctx_t *ctx, ngx_list_part_t *part,
+    ngx_http_token_injector_view_t *stripped);
+static ngx_uint_t ngx_http_token_injector_secret(
+    ngx_http_token_injector_loc_conf_t *conf, ngx_table_elt_t *h);
+static ngx_int_t ngx_http_token_injector_bare_cookie(
     ngx_http_token_injector_ctx_t *ctx, ngx_table_elt_t *h);
 static ngx_int_t ngx_http_token_injector_add_cookie(
     ngx_http_request_t *r, ngx_http_token_injector_view_t *view,
@@ -28,6 +30,11 @@ static ngx_int_t ngx_http_token_injector_create_request(
     ngx_http_request_t *r);
 
 
+/* as variables spell them */
+
+static ngx_str_t  ngx_http_token_injector_authorization_name =
+    ngx_string("authorization");
+static ngx_str_t  ngx_http_token_injector_cookie_name = ngx_string("cookie");
 static ngx_str_t  ngx_http_token_injector_user_key_name =
     ngx_string("x_user_key");
 
@@ -170,11 +177,10 @@ ngx_http_token_injector_save(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_token_injector_strip(ngx_http_token_injector_ctx_t *ctx)
 {
-    ngx_uint_t                        i, n, cookie;
+    ngx_uint_t                        n;
     ngx_list_part_t                  *part;
-    ngx_table_elt_t                  *h, *to;
     ngx_http_request_t               *r;
-    ngx_http_token_injector_view_t   *view, stripped;
+    ngx_http_token_injector_view_t   *from, stripped;
     ngx_http_token_injector_state_t  *state;
 
     r = ctx->request;
@@ -182,68 +188,37 @@ ngx_http_token_injector_strip(ngx_http_token_injector_ctx_t *ctx)
 
     if (!state->viewed) {
         ngx_http_token_injector_save(r, &state->original);
-        view = &state->original;
+        from = &state->original;
 
     } else {
-        view = &state->stripped;
+        from = &state->stripped;
     }
 
     n = 1;
 
-    for (part = &view->headers.part; part; part = part->next) {
+    for (part = &from->headers.part; part; part = part->next) {
         n += part->nelts;
-    }
-
-    to = ngx_palloc(r->pool, n * sizeof(ngx_table_elt_t));
-    if (to == NULL) {
-        return NGX_ERROR;
     }
 
     ngx_memzero(&stripped, sizeof(ngx_http_token_injector_view_t));
 
-    stripped.headers.part.elts = to;
+    stripped.headers.part.elts = ngx_palloc(r->pool,
+                                            n * sizeof(ngx_table_elt_t));
+    if (stripped.headers.part.elts == NULL) {
+        return NGX_ERROR;
+    }
+
     stripped.headers.size = sizeof(ngx_table_elt_t);
     stripped.headers.nalloc = n;
     stripped.headers.pool = r->pool;
 
-    n = 0;
-
-    for (part = &view->headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-
-            cookie = (h[i].key.len == 6
-                      && ngx_strncasecmp(h[i].key.data, (u_char *) "cookie", 6)
-                         == 0);
-
-            if (ngx_http_token_injector_secret(ctx->conf, &h[i], cookie)) {
-                continue;
-            }
-
-            to[n] = h[i];
-
-            if (cookie) {
-                if (ngx_http_token_injector_bare_cookie(ctx, &to[n]) == NULL) {
-                    return NGX_ERROR;
-                }
-
-                if (to[n].value.len == 0) {
-                    continue;
-                }
-
-                if (ngx_http_token_injector_add_cookie(r, &stripped, &to[n])
-                    != NGX_OK)
-                {
-                    return NGX_ERROR;
-                }
-            }
-
-            n++;
+    for (part = &from->headers.part; part; part = part->next) {
+        if (ngx_http_token_injector_strip_part(ctx, part, &stripped)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
         }
     }
-
-    stripped.headers.part.nelts = n;
 
     state->stripped = stripped;
     state->stripped.headers.last = &state->stripped.headers.part;
@@ -255,24 +230,63 @@ ngx_http_token_injector_strip(ngx_http_token_injector_ctx_t *ctx)
 }
 
 
+static ngx_int_t
+ngx_http_token_injector_strip_part(ngx_http_token_injector_ctx_t *ctx,
+    ngx_list_part_t *part, ngx_http_token_injector_view_t *stripped)
+{
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h, *to;
+
+    h = part->elts;
+    to = stripped->headers.part.elts;
+    to += stripped->headers.part.nelts;
+
+    for (i = 0; i < part->nelts; i++) {
+
+        if (ngx_http_token_injector_named(&h[i],
+                                      &ngx_http_token_injector_cookie_name))
+        {
+            *to = h[i];
+
+            if (ngx_http_token_injector_bare_cookie(ctx, to) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            if (to->value.len == 0) {
+                continue;
+            }
+
+            if (ngx_http_token_injector_add_cookie(ctx->request, stripped, to)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+        } else if (ngx_http_token_injector_secret(ctx->conf, &h[i])) {
+            continue;
+
+        } else {
+            *to = h[i];
+        }
+
+        to++;
+        stripped->headers.part.nelts++;
+    }
+
+    return NGX_OK;
+}
+
+
 /* a header that no one else may see */
 
-static ngx_int_t
+static ngx_uint_t
 ngx_http_token_injector_secret(ngx_http_token_injector_loc_conf_t *conf,
-    ngx_table_elt_t *h, ngx_uint_t cookie)
+    ngx_table_elt_t *h)
 {
-    if (cookie) {
-        return 0;
-    }
-
-    if (h->key.len == 13
-        && ngx_strncasecmp(h->key.data, (u_char *) "authorization", 13) == 0)
-    {
-        return 1;
-    }
-
     if (ngx_http_token_injector_named(h,
-                                      &ngx_http_token_injector_user_key_name))
+                                 &ngx_http_token_injector_authorization_name)
+        || ngx_http_token_injector_named(h,
+                                     &ngx_http_token_injector_user_key_name))
     {
         return 1;
     }
@@ -289,7 +303,9 @@ ngx_http_token_injector_secret(ngx_http_token_injector_loc_conf_t *conf,
 }
 
 
-static ngx_table_elt_t *
+/* a Cookie header without the cookies that are secrets */
+
+static ngx_int_t
 ngx_http_token_injector_bare_cookie(ngx_http_token_injector_ctx_t *ctx,
     ngx_table_elt_t *h)
 {
@@ -313,7 +329,7 @@ ngx_http_token_injector_bare_cookie(ngx_http_token_injector_ctx_t *ctx,
 
         p = ngx_pnalloc(ctx->request->pool, h->value.len + 1);
         if (p == NULL) {
-            return NULL;
+            return NGX_ERROR;
         }
 
         h->value.len = ti_header_cookie_strip(p,
@@ -323,7 +339,7 @@ ngx_http_token_injector_bare_cookie(ngx_http_token_injector_ctx_t *ctx,
         h->value.data = p;
     }
 
-    return h;
+    return NGX_OK;
 }
 
 
