@@ -14,8 +14,10 @@ typedef struct {
 
 static char *ngx_http_token_injector_conf_directive(ngx_conf_t *cf,
     ngx_command_t *dummy, void *conf);
+static const char *ngx_http_token_injector_conf_file_check(ngx_file_t *file,
+    size_t max, ngx_uint_t secret);
 static ngx_int_t ngx_http_token_injector_conf_read(ngx_conf_t *cf,
-    const char *directive, ngx_file_t *file, size_t size, ngx_str_t *text);
+    const char *directive, ngx_file_t *file, ngx_str_t *text);
 
 
 void
@@ -239,9 +241,9 @@ char *
 ngx_http_token_injector_conf_file(ngx_conf_t *cf, const char *directive,
     ngx_str_t *path, size_t max, ngx_uint_t secret, ngx_str_t *text)
 {
-    off_t       size;
-    ngx_int_t   rc;
-    ngx_file_t  file;
+    char        *rv;
+    const char  *why;
+    ngx_file_t   file;
 
     if (ngx_conf_full_name(cf->cycle, path, 1) != NGX_OK) {
         return NGX_CONF_ERROR;
@@ -260,56 +262,65 @@ ngx_http_token_injector_conf_file(ngx_conf_t *cf, const char *directive,
         return NGX_CONF_ERROR;
     }
 
-    rc = NGX_ERROR;
+    rv = NGX_CONF_ERROR;
+    why = ngx_http_token_injector_conf_file_check(&file, max, secret);
 
-    if (ngx_fd_info(file.fd, &file.info) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "%s \"%V\" can't be examined", directive, path);
-        goto done;
+    if (why) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s \"%V\" %s",
+                           directive, path, why);
+
+    } else if (ngx_http_token_injector_conf_read(cf, directive, &file, text)
+               == NGX_OK)
+    {
+        rv = NGX_CONF_OK;
     }
-
-    size = ngx_file_size(&file.info);
-
-    if (!ngx_is_file(&file.info)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s \"%V\" is not a regular file", directive, path);
-        goto done;
-    }
-
-    if (secret && (ngx_file_access(&file.info) & 077)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s \"%V\" holds secrets and group or others may "
-                           "use it: run \"chmod 600 %V\"",
-                           directive, path, path);
-        goto done;
-    }
-
-    if (size == 0 || size > (off_t) max) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s \"%V\" is %s", directive, path,
-                           size ? "too large" : "empty");
-        goto done;
-    }
-
-    rc = ngx_http_token_injector_conf_read(cf, directive, &file,
-                                           (size_t) size, text);
-
-done:
 
     if (ngx_close_file(file.fd) == NGX_FILE_ERROR) {
         ngx_log_error(NGX_LOG_ALERT, cf->log, ngx_errno,
                       ngx_close_file_n " \"%V\" failed", path);
     }
 
-    return rc == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
+    return rv;
+}
+
+
+static const char *
+ngx_http_token_injector_conf_file_check(ngx_file_t *file, size_t max,
+    ngx_uint_t secret)
+{
+    if (ngx_fd_info(file->fd, &file->info) == NGX_FILE_ERROR) {
+        return "can't be examined";
+    }
+
+    if (!ngx_is_file(&file->info)) {
+        return "is not a regular file";
+    }
+
+    if (secret && (ngx_file_access(&file->info) & 077)) {
+        return "holds secrets and group or others may use it: run "
+               "\"chmod 600\" on it";
+    }
+
+    if (ngx_file_size(&file->info) == 0) {
+        return "is empty";
+    }
+
+    if (ngx_file_size(&file->info) > (off_t) max) {
+        return "is too large";
+    }
+
+    return NULL;
 }
 
 
 static ngx_int_t
 ngx_http_token_injector_conf_read(ngx_conf_t *cf, const char *directive,
-    ngx_file_t *file, size_t size, ngx_str_t *text)
+    ngx_file_t *file, ngx_str_t *text)
 {
+    size_t   size;
     ssize_t  n;
+
+    size = (size_t) ngx_file_size(&file->info);
 
     text->data = ngx_pnalloc(cf->pool, size);
     if (text->data == NULL) {

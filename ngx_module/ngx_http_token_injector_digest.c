@@ -10,6 +10,8 @@ static void ngx_http_token_injector_receive_handler(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_token_injector_bypass(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_uint_t ngx_http_token_injector_partial(ngx_http_request_t *r);
+static ngx_int_t ngx_http_token_injector_answer_request(
+    ngx_http_token_injector_ctx_t *ctx, ti_answer_request_t *request);
 static ngx_int_t ngx_http_token_injector_answer_parts(
     ngx_http_token_injector_ctx_t *ctx, ti_answer_request_t *request);
 static ngx_int_t ngx_http_token_injector_answer_value(ngx_http_request_t *r,
@@ -117,13 +119,8 @@ ngx_http_token_injector_answer_plan(ngx_http_token_injector_ctx_t *ctx)
 {
     u_char                                body[TI_SHA256_LEN];
     ngx_int_t                             rc;
-    ngx_http_request_t                   *r;
     ti_answer_request_t                   request;
-    ngx_http_core_loc_conf_t             *clcf;
-    ngx_http_core_srv_conf_t             *cscf;
     ngx_http_token_injector_main_conf_t  *mcf;
-
-    r = ctx->request;
 
     if (ctx->conf->cache == 0) {
         return NGX_OK;
@@ -141,46 +138,69 @@ ngx_http_token_injector_answer_plan(ngx_http_token_injector_ctx_t *ctx)
         return rc == NGX_DECLINED ? NGX_OK : NGX_ERROR;
     }
 
-    mcf = ngx_http_token_injector_main(r);
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+    mcf = ngx_http_token_injector_main(ctx->request);
 
-    ngx_memzero(&request, sizeof(ti_answer_request_t));
-
-    request.who = ctx->head.who;
-    request.provider = ngx_http_token_injector_str(
-                                                &ctx->conf->provider->name);
-    request.device = ctx->head.device;
-    request.location = ngx_http_token_injector_str(&clcf->name);
-    request.method = (r->method == NGX_HTTP_POST) ? ti_str("POST")
-                                                  : ti_str("GET");
-    request.scheme = ti_str("http");
-
-#if (NGX_HTTP_SSL)
-    if (r->connection->ssl) {
-        request.scheme = ti_str("https");
+    if (ngx_http_token_injector_answer_request(ctx, &request) != NGX_OK) {
+        return NGX_ERROR;
     }
-#endif
 
-    request.host = ngx_http_token_injector_str(r->headers_in.server.len
-                                               ? &r->headers_in.server
-                                               : &cscf->server_name);
     request.body = ti_str_from(body, TI_SHA256_LEN);
 
-    if (ngx_http_token_injector_answer_uri(r, &request.uri) != NGX_OK
-        || ngx_http_token_injector_answer_parts(ctx, &request) != NGX_OK
-        || ti_answer_digest(mcf->crypto, ctx->conf->provider->store->ring,
-                            &request, ctx->digest)
-           != TI_OK)
+    if (ti_answer_digest(mcf->crypto, ctx->conf->provider->store->ring,
+                         &request, ctx->digest)
+        != TI_OK)
     {
         return NGX_ERROR;
     }
 
     ctx->cache = NGX_HTTP_TOKEN_INJECTOR_CACHE_MISS;
     ctx->cacheable = 1;
-    ctx->keepable = !ngx_http_token_injector_partial(r);
+    ctx->keepable = !ngx_http_token_injector_partial(ctx->request);
 
     return NGX_OK;
+}
+
+
+/* what an answer belongs to, but for the body */
+
+static ngx_int_t
+ngx_http_token_injector_answer_request(ngx_http_token_injector_ctx_t *ctx,
+    ti_answer_request_t *request)
+{
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    r = ctx->request;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+
+    ngx_memzero(request, sizeof(ti_answer_request_t));
+
+    request->who = ctx->head.who;
+    request->provider = ngx_http_token_injector_str(
+                                                &ctx->conf->provider->name);
+    request->device = ctx->head.device;
+    request->location = ngx_http_token_injector_str(&clcf->name);
+    request->method = (r->method == NGX_HTTP_POST) ? ti_str("POST")
+                                                   : ti_str("GET");
+    request->scheme = ti_str("http");
+
+#if (NGX_HTTP_SSL)
+    if (r->connection->ssl) {
+        request->scheme = ti_str("https");
+    }
+#endif
+
+    request->host = ngx_http_token_injector_str(r->headers_in.server.len
+                                                ? &r->headers_in.server
+                                                : &cscf->server_name);
+
+    if (ngx_http_token_injector_answer_uri(r, &request->uri) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_token_injector_answer_parts(ctx, request);
 }
 
 

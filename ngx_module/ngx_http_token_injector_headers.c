@@ -6,6 +6,11 @@
 #include "ngx_http_token_injector.h"
 
 
+static ngx_int_t ngx_http_token_injector_read_header(ngx_table_elt_t *h,
+    ngx_http_token_injector_source_t *source, ti_str_t *value);
+
+
+
 /* is it a header that $http_NAME would read, in whatever spelling? */
 
 ngx_int_t
@@ -132,8 +137,6 @@ ngx_int_t
 ngx_http_token_injector_read(ngx_http_token_injector_ctx_t *ctx,
     ngx_http_token_injector_source_t *source, ti_str_t *value)
 {
-    ti_str_t                         found;
-    ngx_str_t                        name;
     ngx_uint_t                       i, n;
     ngx_list_part_t                 *part;
     ngx_table_elt_t                 *h;
@@ -147,44 +150,17 @@ ngx_http_token_injector_read(ngx_http_token_injector_ctx_t *ctx,
         view = &here;
     }
 
-    switch (source->from) {
-
-    case NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER:
-        name = source->name;
-        break;
-
-    case NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE:
-        ngx_str_set(&name, "cookie");
-        break;
-
-    default: /* NGX_HTTP_TOKEN_INJECTOR_FROM_AUTHORIZATION */
-        ngx_str_set(&name, "authorization");
-    }
-
     n = 0;
 
     for (part = &view->headers.part; part; part = part->next) {
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-
-            if (!ngx_http_token_injector_named(&h[i], &name)) {
-                continue;
-            }
-
-            found = ngx_http_token_injector_str(&h[i].value);
-
-            if (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE
-                && ti_header_cookie(found,
-                              ngx_http_token_injector_str(&source->name),
-                              &found)
-                   != TI_OK)
+            if (ngx_http_token_injector_read_header(&h[i], source, value)
+                == NGX_OK)
             {
-                continue;
+                n++;
             }
-
-            *value = found;
-            n++;
         }
     }
 
@@ -193,6 +169,42 @@ ngx_http_token_injector_read(ngx_http_token_injector_ctx_t *ctx,
     }
 
     return n == 1 ? NGX_OK : NGX_ABORT;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_read_header(ngx_table_elt_t *h,
+    ngx_http_token_injector_source_t *source, ti_str_t *value)
+{
+    ti_str_t   text;
+    ngx_str_t  name;
+
+    name = source->name;
+
+    if (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE) {
+        ngx_str_set(&name, "cookie");
+
+    } else if (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_AUTHORIZATION) {
+        ngx_str_set(&name, "authorization");
+    }
+
+    if (!ngx_http_token_injector_named(h, &name)) {
+        return NGX_DECLINED;
+    }
+
+    text = ngx_http_token_injector_str(&h->value);
+
+    if (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE
+        && ti_header_cookie(text, ngx_http_token_injector_str(&source->name),
+                            &text)
+           != TI_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    *value = text;
+
+    return NGX_OK;
 }
 
 

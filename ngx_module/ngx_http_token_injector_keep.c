@@ -20,8 +20,13 @@ static ngx_int_t ngx_http_token_injector_reserve(
 static void ngx_http_token_injector_give_up(
     ngx_http_token_injector_ctx_t *ctx);
 static void ngx_http_token_injector_keep(ngx_http_token_injector_ctx_t *ctx);
+static ngx_int_t ngx_http_token_injector_keep_seal(
+    ngx_http_token_injector_ctx_t *ctx, ti_answer_t *answer,
+    ngx_str_t *sealed);
 static ngx_int_t ngx_http_token_injector_keep_headers(
     ngx_http_token_injector_ctx_t *ctx, ti_answer_t *answer);
+static void ngx_http_token_injector_keep_header(ti_answer_t *answer,
+    ti_str_t name, ngx_str_t *value);
 static void ngx_http_token_injector_keep_share(
     ngx_http_token_injector_ctx_t *ctx, ngx_str_t *sealed);
 static void ngx_http_token_injector_kept(void *data, ngx_int_t rc,
@@ -306,16 +311,12 @@ ngx_http_token_injector_give_up(ngx_http_token_injector_ctx_t *ctx)
 static void
 ngx_http_token_injector_keep(ngx_http_token_injector_ctx_t *ctx)
 {
-    u_char                                key[TI_KEY_LEN];
-    ti_rc_t                               rc;
+    off_t                                 length;
     ngx_str_t                             sealed;
     ti_answer_t                           answer;
-    ti_random_t                           random;
-    ngx_http_request_t                   *r;
     ngx_http_token_injector_main_conf_t  *mcf;
 
-    r = ctx->request;
-    mcf = ngx_http_token_injector_main(r);
+    mcf = ngx_http_token_injector_main(ctx->request);
 
     ngx_memzero(&answer, sizeof(ti_answer_t));
 
@@ -327,35 +328,12 @@ ngx_http_token_injector_keep(ngx_http_token_injector_ctx_t *ctx)
                                   ctx->body->last - ctx->body->pos);
     }
 
-    if (r->headers_out.content_length_n != -1
-        && (size_t) r->headers_out.content_length_n != answer.body.len)
+    length = ctx->request->headers_out.content_length_n;
+
+    if ((length != -1 && length != (off_t) answer.body.len)
+        || ngx_http_token_injector_keep_headers(ctx, &answer) != NGX_OK
+        || ngx_http_token_injector_keep_seal(ctx, &answer, &sealed) != NGX_OK)
     {
-        return;
-    }
-
-    if (ngx_http_token_injector_keep_headers(ctx, &answer) != NGX_OK) {
-        return;
-    }
-
-    sealed.len = ti_answer_sealed_len(&answer);
-    sealed.data = ngx_palloc(r->pool, sealed.len);
-
-    if (sealed.data == NULL) {
-        return;
-    }
-
-    random = ti_crypto_random();
-
-    rc = ti_answer_key(mcf->crypto, ctx->head.answer_base, ctx->digest, key);
-
-    if (rc == TI_OK) {
-        rc = ti_answer_seal(mcf->crypto, &random, key, ctx->digest,
-                            ctx->head.cid, &answer, sealed.data);
-    }
-
-    ti_wipe(key, sizeof(key));
-
-    if (rc != TI_OK) {
         return;
     }
 
@@ -369,7 +347,39 @@ ngx_http_token_injector_keep(ngx_http_token_injector_ctx_t *ctx)
 
     ngx_http_token_injector_keep_share(ctx, &sealed);
 
-    ngx_pfree(r->pool, sealed.data);
+    ngx_pfree(ctx->request->pool, sealed.data);
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_keep_seal(ngx_http_token_injector_ctx_t *ctx,
+    ti_answer_t *answer, ngx_str_t *sealed)
+{
+    u_char                                key[TI_KEY_LEN];
+    ti_rc_t                               rc;
+    ti_random_t                           random;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(ctx->request);
+    random = ti_crypto_random();
+
+    sealed->len = ti_answer_sealed_len(answer);
+    sealed->data = ngx_palloc(ctx->request->pool, sealed->len);
+
+    if (sealed->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ti_answer_key(mcf->crypto, ctx->head.answer_base, ctx->digest, key);
+
+    if (rc == TI_OK) {
+        rc = ti_answer_seal(mcf->crypto, &random, key, ctx->digest,
+                            ctx->head.cid, answer, sealed->data);
+    }
+
+    ti_wipe(key, sizeof(key));
+
+    return rc == TI_OK ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -378,11 +388,9 @@ ngx_http_token_injector_keep_headers(ngx_http_token_injector_ctx_t *ctx,
     ti_answer_t *answer)
 {
     size_t               n;
-    ti_str_t             name;
     ngx_uint_t           i;
     ngx_list_part_t     *part;
     ngx_table_elt_t     *h;
-    ti_answer_header_t  *header;
     ngx_http_request_t  *r;
 
     r = ctx->request;
@@ -393,51 +401,53 @@ ngx_http_token_injector_keep_headers(ngx_http_token_injector_ctx_t *ctx,
         n += part->nelts;
     }
 
-    header = ngx_palloc(r->pool, n * sizeof(ti_answer_header_t));
-    if (header == NULL) {
+    answer->headers = ngx_palloc(r->pool, n * sizeof(ti_answer_header_t));
+    if (answer->headers == NULL) {
         return NGX_ERROR;
     }
 
-    answer->headers = header;
-
-    if (r->headers_out.content_type.len) {
-        header->name = ti_str(":type");
-        header->value = ngx_http_token_injector_str(
-                                               &r->headers_out.content_type);
-        header++;
-    }
-
-    if (r->headers_out.charset.len) {
-        header->name = ti_str(":charset");
-        header->value = ngx_http_token_injector_str(&r->headers_out.charset);
-        header++;
-    }
+    ngx_http_token_injector_keep_header(answer, ti_str(":type"),
+                                        &r->headers_out.content_type);
+    ngx_http_token_injector_keep_header(answer, ti_str(":charset"),
+                                        &r->headers_out.charset);
 
     for (part = &r->headers_out.headers.part; part; part = part->next) {
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-
-            name = ngx_http_token_injector_str(&h[i].key);
-
-            if (h[i].hash == 0
-                || ti_str_caseeq(name, ti_str("Content-Length"))
-                || ti_str_caseeq(name, ti_str("Accept-Ranges"))
-                || ti_str_caseeq(name, ti_str("Cache-Status"))
-                || !ti_answer_header_end_to_end(name))
-            {
-                continue;
+            if (h[i].hash) {
+                ngx_http_token_injector_keep_header(answer,
+                                   ngx_http_token_injector_str(&h[i].key),
+                                   &h[i].value);
             }
-
-            header->name = name;
-            header->value = ngx_http_token_injector_str(&h[i].value);
-            header++;
         }
     }
 
-    answer->nheaders = header - answer->headers;
-
     return NGX_OK;
+}
+
+
+/* all but what a hit says itself */
+
+static void
+ngx_http_token_injector_keep_header(ti_answer_t *answer, ti_str_t name,
+    ngx_str_t *value)
+{
+    ti_answer_header_t  *header;
+
+    if (value->len == 0
+        || ti_str_caseeq(name, ti_str("Content-Length"))
+        || ti_str_caseeq(name, ti_str("Accept-Ranges"))
+        || ti_str_caseeq(name, ti_str("Cache-Status"))
+        || !ti_answer_header_end_to_end(name))
+    {
+        return;
+    }
+
+    header = &answer->headers[answer->nheaders++];
+
+    header->name = name;
+    header->value = ngx_http_token_injector_str(value);
 }
 
 

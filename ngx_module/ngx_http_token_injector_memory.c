@@ -67,6 +67,8 @@ struct ngx_http_token_injector_memory_s {
 
 static ngx_int_t ngx_http_token_injector_memory_init(ngx_shm_zone_t *zone,
     void *data);
+static ngx_int_t ngx_http_token_injector_memory_carve(
+    ngx_http_token_injector_memory_t *m);
 static void ngx_http_token_injector_memory_empty(
     ngx_http_token_injector_memory_t *m);
 static void ngx_http_token_injector_memory_lock(
@@ -117,7 +119,6 @@ ngx_http_token_injector_memory_add(ngx_conf_t *cf, size_t size, void *tag)
 static ngx_int_t
 ngx_http_token_injector_memory_init(ngx_shm_zone_t *zone, void *data)
 {
-    size_t                             size, nbuckets;
     ngx_slab_pool_t                   *shpool;
     ngx_http_token_injector_memory_t  *m;
 
@@ -147,8 +148,26 @@ ngx_http_token_injector_memory_init(ngx_shm_zone_t *zone, void *data)
         return NGX_ERROR;
     }
 
-    /* nearly all pages in two pieces: a bucket for every four blocks */
+    if (ngx_http_token_injector_memory_carve(m) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
+    shpool->data = m;
+    zone->data = m;
+
+    return NGX_OK;
+}
+
+
+/* nearly all pages in two pieces: a bucket for every four blocks, and those */
+
+static ngx_int_t
+ngx_http_token_injector_memory_carve(ngx_http_token_injector_memory_t *m)
+{
+    size_t            size, nbuckets;
+    ngx_slab_pool_t  *shpool;
+
+    shpool = m->shpool;
     size = shpool->pfree * ngx_pagesize;
 
     for (nbuckets = 64;
@@ -173,9 +192,6 @@ ngx_http_token_injector_memory_init(ngx_shm_zone_t *zone, void *data)
     }
 
     ngx_http_token_injector_memory_empty(m);
-
-    shpool->data = m;
-    zone->data = m;
 
     return NGX_OK;
 }

@@ -6,11 +6,16 @@
 #include "ngx_http_token_injector.h"
 
 
-#define NGX_HTTP_TOKEN_INJECTOR_BEARER  (sizeof("Bearer ") - 1)
+#define NGX_HTTP_TOKEN_INJECTOR_BEARER    (sizeof("Bearer ") - 1)
+#define NGX_HTTP_TOKEN_INJECTOR_ADMITTED  (24 * 60 * 60)
 
 
 static ngx_int_t ngx_http_token_injector_open_record(
     ngx_http_token_injector_ctx_t *ctx);
+static ngx_int_t ngx_http_token_injector_use_record(
+    ngx_http_token_injector_ctx_t *ctx, ti_record_t *record);
+static void ngx_http_token_injector_admit_token(
+    ngx_http_token_injector_ctx_t *ctx, ti_str_t *token, time_t ttl);
 static ngx_int_t ngx_http_token_injector_open_admission(
     ngx_http_token_injector_ctx_t *ctx);
 
@@ -37,8 +42,8 @@ ngx_http_token_injector_unseal(ngx_http_token_injector_ctx_t *ctx)
 static ngx_int_t
 ngx_http_token_injector_open_record(ngx_http_token_injector_ctx_t *ctx)
 {
-    u_char                               *p;
     ti_pool_t                             pool;
+    ngx_int_t                             rc;
     ti_result_t                           result;
     const char                           *why;
     ti_record_t                           record;
@@ -71,39 +76,53 @@ ngx_http_token_injector_open_record(ngx_http_token_injector_ctx_t *ctx)
         return ngx_http_token_injector_refuse(ctx, result, why);
     }
 
-    ctx->head.token_expires = record.expires;
+    rc = ngx_http_token_injector_use_record(ctx, &record);
+
+    ti_wipe((void *) record.token.data, record.token.len);
+
+    return rc;
+}
+
+
+/* a kept answer is served past the end of the token that fetched it */
+
+static ngx_int_t
+ngx_http_token_injector_use_record(ngx_http_token_injector_ctx_t *ctx,
+    ti_record_t *record)
+{
+    u_char       *p;
+    ti_result_t   result;
+    const char   *why;
+
+    ctx->head.token_expires = record->expires;
     ctx->head.confirmed = ngx_time();
 
-    result = ti_flow_record(&record, ngx_time(), &why);
+    result = ti_flow_record(record, ngx_time(), &why);
 
-    if (result != TI_RESULT_OK
-        && ctx->cache != NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT)
-    {
-        ti_wipe((void *) record.token.data, record.token.len);
+    if (result != TI_RESULT_OK) {
+
+        if (ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT) {
+            return NGX_OK;
+        }
+
         return ngx_http_token_injector_refuse(ctx, result, why);
     }
 
     p = ngx_pnalloc(ctx->request->pool,
-                    NGX_HTTP_TOKEN_INJECTOR_BEARER + record.token.len + 1);
-
+                    NGX_HTTP_TOKEN_INJECTOR_BEARER + record->token.len + 1);
     if (p == NULL) {
-        ti_wipe((void *) record.token.data, record.token.len);
         return ngx_http_token_injector_refuse(ctx, TI_RESULT_INTERNAL_ERROR,
                                               "out of memory");
     }
 
     ctx->bearer.data = p;
-    ctx->bearer.len = NGX_HTTP_TOKEN_INJECTOR_BEARER + record.token.len;
+    ctx->bearer.len = NGX_HTTP_TOKEN_INJECTOR_BEARER + record->token.len;
 
     p = ngx_cpymem(p, "Bearer ", NGX_HTTP_TOKEN_INJECTOR_BEARER);
-    p = ngx_cpymem(p, record.token.data, record.token.len);
+    p = ngx_cpymem(p, record->token.data, record->token.len);
     *p = '\0';
 
-    if (result == TI_RESULT_OK) {
-        ngx_http_token_injector_admit(ctx, &record.token);
-    }
-
-    ti_wipe((void *) record.token.data, record.token.len);
+    ngx_http_token_injector_admit(ctx, &record->token);
 
     return NGX_OK;
 }
@@ -172,35 +191,26 @@ void
 ngx_http_token_injector_admit(ngx_http_token_injector_ctx_t *ctx,
     ti_str_t *token)
 {
-    size_t                                len;
-    time_t                                ttl, now;
+    time_t                                ttl;
     ngx_str_t                             sealed;
     ti_random_t                           random;
     ngx_http_token_injector_main_conf_t  *mcf;
 
     mcf = ngx_http_token_injector_main(ctx->request);
     random = ti_crypto_random();
-    now = ngx_time();
 
-    ttl = ctx->head.caller_expires - now;
-    ttl = ngx_min(ttl, 24 * 60 * 60);
+    ctx->head.confirmed = ngx_time();
 
-    if (ttl <= 0) {
+    ttl = ctx->head.caller_expires - ngx_time();
+    ttl = ngx_min(ttl, NGX_HTTP_TOKEN_INJECTOR_ADMITTED);
+
+    sealed.len = ti_admission_sealed_len(&ctx->head);
+
+    if (ttl <= 0 || sealed.len > TI_ADMISSION_HEAD_MAX) {
         return;
     }
 
-    ctx->head.confirmed = now;
-
-    len = ti_admission_sealed_len(&ctx->head);
-
-    if (len > TI_ADMISSION_HEAD_MAX) {
-        return;
-    }
-
-    sealed.len = len;
-    sealed.data = ngx_pnalloc(ctx->request->pool,
-                              len + (token ? token->len : 0)
-                              + TI_ADMISSION_OVERHEAD);
+    sealed.data = ngx_pnalloc(ctx->request->pool, sealed.len);
 
     if (sealed.data == NULL
         || ti_admission_seal(mcf->crypto, &random, &ctx->id, &ctx->head,
@@ -214,21 +224,35 @@ ngx_http_token_injector_admit(ngx_http_token_injector_ctx_t *ctx,
                                  NGX_HTTP_TOKEN_INJECTOR_ADMISSION,
                                  ctx->id.name, &sealed, ttl);
 
-    if (token == NULL) {
-        return;
+    if (token) {
+        ngx_http_token_injector_admit_token(ctx, token, ttl);
     }
+}
 
-    sealed.data += len;
+
+static void
+ngx_http_token_injector_admit_token(ngx_http_token_injector_ctx_t *ctx,
+    ti_str_t *token, time_t ttl)
+{
+    ngx_str_t                             sealed;
+    ti_random_t                           random;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(ctx->request);
+    random = ti_crypto_random();
+
     sealed.len = token->len + TI_ADMISSION_OVERHEAD;
+    sealed.data = ngx_pnalloc(ctx->request->pool, sealed.len);
 
-    if (ti_admission_seal_token(mcf->crypto, &random, &ctx->id, &ctx->head,
-                                *token, sealed.data)
-        != TI_OK)
+    if (sealed.data == NULL
+        || ti_admission_seal_token(mcf->crypto, &random, &ctx->id, &ctx->head,
+                                   *token, sealed.data)
+           != TI_OK)
     {
         return;
     }
 
-    ttl = ngx_min(ttl, ctx->head.token_expires - now);
+    ttl = ngx_min(ttl, (time_t) ctx->head.token_expires - ngx_time());
 
     (void) ngx_http_token_injector_memory_put(mcf->memory,
                                  NGX_HTTP_TOKEN_INJECTOR_TOKEN,
