@@ -314,7 +314,7 @@ static void
 head_read_strictly(void **state)
 {
     size_t         i, len;
-    unsigned char  plain[FIXED + 6 * 4 + 1];
+    unsigned char  plain[FIXED + 6 * 4 + 1], large[TI_ADMISSION_HEAD_MAX];
 
     len = FIXED + 6 * 4;
     memset(plain, 0, sizeof(plain));
@@ -332,6 +332,15 @@ head_read_strictly(void **state)
         memset(plain + i, 0xFF, 4);
         assert_int_equal(open_plain(plain, len), TI_DECLINED);
         memset(plain + i, 0, 4);
+    }
+
+    /* good but for its size: one long field, then five empty ones */
+    for (i = TI_ADMISSION_HEAD_MAX; i <= TI_ADMISSION_HEAD_MAX + 1; i++) {
+        memset(large, 0, sizeof(large));
+        ti_put_u32(large + FIXED, (uint32_t) (i - TI_ADMISSION_OVERHEAD
+                                              - FIXED - 24));
+        assert_int_equal(open_plain(large, i - TI_ADMISSION_OVERHEAD),
+                         i == TI_ADMISSION_HEAD_MAX ? TI_OK : TI_DECLINED);
     }
 
     /* times are no more than INT64_MAX */

@@ -512,6 +512,17 @@ inner_of_another(void **state)
 
     others.outer.header = mine.outer.header;
     expect("outer under another ctx", &ref, rm_wrap(&others), RECONNECT);
+
+    /* its key is ours, its header says the other's */
+    rm_record(&mine, &ref, ti_str(TOKEN));
+    rm_record(&others, &other, ti_str(TOKEN));
+    mine.inner.header = others.inner.header;
+    expect("inner that says another ctx", &ref, rm_wrap(&mine), CONNECT);
+
+    rm_record(&mine, &ref, ti_str(TOKEN));
+    mine.outer.header = rm_replace(mine.outer.header, rm_b64u(mine.ctx, 32),
+                                   rm_b64u(others.ctx, 32));
+    expect("outer that says another ctx", &ref, rm_wrap(&mine), RECONNECT);
 }
 
 
@@ -551,6 +562,10 @@ pending_and_refresh(void **state)
     assert_int_equal(open_as(&ref, rm_wrap(&r), &record), TI_RESULT_OK);
     assert_int_equal(record.expires, 0);
 
+    rm_record(&r, &ref, ti_str(TOKEN));
+    r.outer.header = rm_replace(r.outer.header, "1795290000", "0");
+    expect("refresh with exp 0", &ref, rm_wrap(&r), RECONNECT);
+
     ref = rm_ref();
     ref.kind = TI_RECORD_PENDING;
     ref.gen = 0;
@@ -562,6 +577,9 @@ pending_and_refresh(void **state)
     r.outer.header = rm_replace(r.outer.header, ",\"exp\":1795290000", "");
     expect("pending without exp", &ref, rm_wrap(&r), RECONNECT);
 
+    rm_record(&r, &ref, ti_null_str);
+    expect("pending, empty", &ref, rm_wrap(&r), RECONNECT);
+
     rm_record(&r, &ref, ti_str("{}"));
     r.outer.header = rm_replace(r.outer.header, "{",
                                 "{\"cid\":\"" RM_CID "\",");
@@ -569,21 +587,19 @@ pending_and_refresh(void **state)
 }
 
 
-/* What the hash itself says may be nonsense, too. */
+/* What the hash itself says may be nonsense, too: sealed so or not. */
 
 static void
 impossible_refs(void **state)
 {
     size_t           i;
     ti_str_t         sealed;
+    rm_record_t      r;
     ti_record_t      record;
-    ti_record_ref_t  ref, refs[6];
-
-    ref = rm_ref();
-    sealed = sealed_for(&ref);
+    ti_record_ref_t  refs[6];
 
     for (i = 0; i < 6; i++) {
-        refs[i] = ref;
+        refs[i] = rm_ref();
     }
 
     refs[0].gen = 0;
@@ -591,13 +607,15 @@ impossible_refs(void **state)
     refs[2].cid = ti_null_str;
     refs[3].cid = ti_str("AAECAwQFBgcICQoLDA0ODx");
     refs[4].kind = TI_RECORD_PENDING;
+    refs[4].cid = ti_null_str;
     refs[5].kind = TI_RECORD_PENDING;
     refs[5].gen = 0;
 
     for (i = 0; i < 6; i++) {
-        expect("impossible ref", &refs[i], sealed, RECONNECT);
+        rm_record(&r, &refs[i], ti_str(TOKEN));
+        expect("impossible ref", &refs[i], rm_wrap(&r), RECONNECT);
 
-        record = token_of("{}");
+        record = token_of(TOKEN);
         assert_int_equal(ti_record_seal(crypto, &rm_pool, &rm_random, ring,
                                         &refs[i], &record, &sealed),
                          TI_DECLINED);

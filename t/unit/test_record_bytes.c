@@ -58,12 +58,13 @@ clean(void **state)
 }
 
 
+static const char  *why;
+
+
 static ti_result_t
 open_with(const ti_keyring_t *keys, const ti_record_ref_t *ref,
     ti_str_t sealed, ti_record_t *record)
 {
-    const char  *why;
-
     return ti_record_open(crypto, &rm_pool, keys, ref, sealed, record, &why);
 }
 
@@ -209,10 +210,12 @@ short_tags(void **state)
         rm_record(&r, &ref, ti_str(TOKEN));
         r.outer.tag_len = len;
         assert_int_equal(open_result(&ref, rm_wrap(&r)), RECONNECT);
+        assert_string_equal(why, "the tag is not 16 bytes");
 
         rm_record(&r, &ref, ti_str(TOKEN));
         r.inner.tag_len = len;
         assert_int_equal(open_result(&ref, rm_wrap(&r)), CONNECT);
+        assert_string_equal(why, "the tag is not 16 bytes");
         rm_reset();
     }
 
@@ -248,6 +251,31 @@ nonces(void **state)
         text = rm_replace((const char *) rm_wrap(&r).data,
                           rm_b64u(RM_NONCE, 12), bad[i]);
         assert_int_equal(open_result(&ref, ti_str_cstr(text)), RECONNECT);
+        assert_string_equal(why, "the nonce is not 12 bytes");
+        rm_reset();
+    }
+}
+
+
+static void
+ciphertexts(void **state)
+{
+    size_t           i;
+    char            *text;
+    rm_record_t      r;
+    ti_record_ref_t  ref;
+
+    static const char *const  bad[] = { "A", "+", "AA=", "AB", "A A" };
+
+    ref = rm_ref();
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        rm_record(&r, &ref, ti_str(TOKEN));
+        text = rm_text("%s..%s.%s.%s",
+                       rm_b64u(r.outer.header, strlen(r.outer.header)),
+                       rm_b64u(RM_NONCE, 12), bad[i], rm_b64u(RM_SALT, 16));
+        assert_int_equal(open_result(&ref, ti_str_cstr(text)), RECONNECT);
+        assert_string_equal(why, "the ciphertext is not base64url");
         rm_reset();
     }
 }
@@ -457,7 +485,6 @@ rewrapped(void **state)
     rm_record_t        r;
     ti_str_t           sealed, again, twice, payload;
     ti_record_t        record;
-    const char        *why;
     ti_record_ref_t    ref;
     ti_record_head_t   head;
 
@@ -504,7 +531,6 @@ not_rewrapped(void **state)
 {
     rm_record_t      r;
     ti_str_t         sealed, again;
-    const char      *why;
     ti_record_ref_t  ref;
 
     ref = rm_ref();
@@ -544,7 +570,6 @@ static void
 heads(void **state)
 {
     rm_record_t        r;
-    const char        *why;
     ti_record_ref_t    ref;
     ti_record_head_t   head;
 
@@ -566,6 +591,22 @@ heads(void **state)
     assert_int_equal(ti_record_head(&rm_pool, rm_wrap(&r), &head, &why),
                      TI_DECLINED);
     assert_non_null(strstr(why, "typ"));
+
+    rm_record(&r, &ref, ti_str(TOKEN));
+    r.outer.header = rm_replace(r.outer.header, "DA0ODw\"", "DA0ODx\"");
+    assert_int_equal(ti_record_head(&rm_pool, rm_wrap(&r), &head, &why),
+                     TI_DECLINED);
+
+    rm_record(&r, &ref, ti_str(TOKEN));
+    r.outer.header = rm_replace(r.outer.header, "\"gen\":7",
+                                "\"gen\":9007199254740992");
+    assert_int_equal(ti_record_head(&rm_pool, rm_wrap(&r), &head, &why),
+                     TI_DECLINED);
+
+    rm_record(&r, &ref, ti_str(TOKEN));
+    r.outer.header = rm_replace(r.outer.header, "\"ctx\":\"", "\"ctx\":\"A");
+    assert_int_equal(ti_record_head(&rm_pool, rm_wrap(&r), &head, &why),
+                     TI_DECLINED);
 }
 
 
@@ -623,7 +664,7 @@ nothing_stays_behind(void **state)
     sealed = rm_wrap(&r);
     from = rm_arena.n;
     assert_int_equal(ti_record_rewrap(crypto, &rm_pool, &rm_random, swapped,
-                                      sealed, &inner, &(const char *) { NULL }),
+                                      sealed, &inner, &why),
                      TI_OK);
     assert_int_equal(rm_count(from, TOKEN, strlen(TOKEN)), 0);
 }
@@ -637,7 +678,6 @@ memory_runs_out(void **state)
     size_t             n, failed;
     ti_rc_t            rc;
     ti_str_t           sealed, out;
-    const char        *why;
     ti_record_t        record;
     ti_record_ref_t    ref;
     ti_record_head_t   head;
@@ -728,6 +768,7 @@ main(void)
         cmocka_unit_test_teardown(changed, clean),
         cmocka_unit_test_teardown(short_tags, clean),
         cmocka_unit_test_teardown(nonces, clean),
+        cmocka_unit_test_teardown(ciphertexts, clean),
         cmocka_unit_test_teardown(sizes, clean),
         cmocka_unit_test_teardown(record_sizes, clean),
         cmocka_unit_test_teardown(token_bytes, clean),
