@@ -1,0 +1,120 @@
+#!/usr/bin/perl
+
+# The README's configuration, with the rights that it gives to Redis' user: it
+# starts, it injects, it keeps; and tokenctl does all that it can do.  Nothing
+# is refused, and no right is given that nothing uses.
+
+use strict;
+use warnings;
+use utf8;
+
+use FindBin;
+use lib "$FindBin::Bin/lib", "$FindBin::Bin/../lib";
+
+use Digest::SHA qw(sha256_hex);
+
+use TI::Test;
+use TI::Env qw(build_dir);
+use Docs;
+
+needs_module();
+
+my $tokenctl = build_dir() . '/tokenctl';
+plan(skip_all => 'no tokenctl is built') if !-x $tokenctl;
+
+my ($setuser) = page('README.md')
+                =~ /ACL SETUSER injector on \\\n.*\\\n((?:.*\\\n)*.*)/;
+my @rules = split ' ', $setuser =~ s/[\\']//gr;
+my ($line) = page('docs/operations.md') =~ /^user injector on \S+ (.*)$/m;
+
+is($line, join(' ', @rules), 'the README and the operations page agree');
+
+
+# --- the configuration
+
+my ($whole) = grep { $_->[0] eq 'whole' } examples(page('README.md'));
+my $up = upstream();
+my $conf = framed(@$whole, '%%UPSTREAM%%');
+
+redis_start(acl => [
+    'user default on nopass ~* &* +@all',
+    join(' ', 'user injector on', '#' . sha256_hex('secret'), @rules),
+]);
+redis('CONFIG', 'RESETSTAT');
+nginx_start($conf);
+
+my $alice = person('alice');
+my @redis = ('--server' => '127.0.0.1:' . port('redis'), '--user' => 'injector',
+             '--password-file' => testdir() . '/redis.password',
+             '--keys' => testdir() . '/sealing.jwks');
+my @who = ('--issuer' => 'https://login.example.com/', '--subject' => 'alice',
+           '--provider' => 'outlook');
+my @key = ('--user-key-file' =>
+           write_file('alice.key', $alice->user_key() . "\n", 0600));
+my $access = write_file('access', "third-party-token\n", 0600);
+
+is(get('/search/outlook/a', as => $alice)->json()->{type},
+   'urn:ngx-token-injector:connection-required', 'no connection yet');
+
+is(tokenctl('put', @redis, @who, @key, '--access-file', $access), 0, 'put');
+
+my $r = get('/search/outlook/me/messages?$top=3', as => $alice);
+is($r->status(), 200, 'the search');
+is($r->header('cache-status'), 'token-injector; fwd=miss; stored', 'a miss');
+is($up->last()->{headers}{authorization}, 'Bearer third-party-token',
+   'with the token of the third party');
+is($up->last()->{uri}, '/v1.0/me/messages?$top=3', 'where it should go');
+
+$r = get('/search/outlook/me/messages?$top=3', as => $alice);
+like($r->header('cache-status'), qr/^token-injector; hit; ttl=\d+$/, 'a hit');
+
+like(read_file('example-access.log'), qr/result=ok cache=HIT/,
+     'the log of the README');
+
+
+# --- the rest of tokenctl, on another database where that makes a difference
+
+is(tokenctl('show', @redis, @who, @key), 0, 'show');
+is(tokenctl('list', @redis), 0, 'list');
+is(tokenctl('list', @redis, '--database', '1'), 0, 'list of another database');
+
+my $kid = kid('--add');
+kid('--first', $kid);
+is(tokenctl('rotate', @redis), 0, 'rotate');
+is(tokenctl('delete', @redis, @who, @key), 0, 'delete');
+
+
+# --- what Redis says of it
+
+is_deeply(redis('ACL', 'LOG'), [], 'nothing was refused');
+
+my $stats = redis('INFO', 'commandstats');
+my %used = map { $_ => 1 } $stats =~ /^cmdstat_(\w+):calls=[1-9]/gm;
+my @given = map { /^\+(\w+)$/ } @rules;
+
+is(join(' ', grep { !$used{$_} } @given), '', 'no right is left unused');
+is_deeply([grep { /@/ } @rules], ['-@all'], 'no category is given');
+
+done_testing();
+
+
+sub tokenctl {
+    my @words = @_;
+
+    my $pid = fork() // die "fork: $!\n";
+    if ($pid == 0) {
+        open(STDOUT, '>', testdir() . '/tokenctl.out');
+        exec($tokenctl, @words) or exit 127;
+    }
+    waitpid($pid, 0);
+    diag(read_file('tokenctl.out')) if $?;
+
+    return $? >> 8;
+}
+
+sub kid {
+    is(tokenctl('keygen', '--out', testdir() . '/sealing.jwks', @_), 0,
+       "keygen $_[0]");
+
+    return read_file('tokenctl.out') =~ /^(\S+)/ ? $1 : undef;
+}
