@@ -5,9 +5,6 @@
 #include "ti_flow.h"
 
 
-#define TI_FLOW_CID_BYTES  16
-
-
 /* What an error reply begins with, what it means here, and what to do. */
 
 typedef struct {
@@ -23,7 +20,6 @@ static ti_result_t ti_flow_odd(const char **why);
 static ti_result_t ti_flow_fields(ti_resp_reply_t *const *fields,
     ti_flow_connection_t *connection, const char **why);
 static int ti_flow_text(const ti_resp_reply_t *reply);
-static int ti_flow_cid_valid(ti_str_t cid);
 static int ti_flow_begins(ti_str_t s, ti_str_t prefix);
 
 
@@ -179,7 +175,7 @@ ti_flow_fields(ti_resp_reply_t *const *fields,
         return TI_RESULT_RECONNECT_REQUIRED;
     }
 
-    if (!ti_flow_text(fields[2]) || !ti_flow_cid_valid(fields[2]->str)) {
+    if (!ti_flow_text(fields[2]) || !ti_record_cid_valid(fields[2]->str)) {
         *why = "the connection's \"cid\" is not as specified";
         return TI_RESULT_RECONNECT_REQUIRED;
     }
@@ -242,17 +238,6 @@ static int
 ti_flow_text(const ti_resp_reply_t *reply)
 {
     return reply->type == TI_RESP_STRING;
-}
-
-
-static int
-ti_flow_cid_valid(ti_str_t cid)
-{
-    size_t         len;
-    unsigned char  id[TI_FLOW_CID_BYTES];
-
-    return cid.len == TI_RECORD_CID_LEN
-           && ti_b64u_decode(id, &len, cid) == TI_OK;
 }
 
 

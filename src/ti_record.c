@@ -6,9 +6,6 @@
 #include "ti_record_private.h"
 
 
-#define TI_RECORD_CID_BYTES  16
-
-
 /* The outer layer, and what its header says beyond that of any layer. */
 
 typedef struct {
@@ -41,7 +38,6 @@ static ti_rc_t ti_record_scope(ti_record_env_t *env, const json_t *header,
     ti_str_t *scope);
 static ti_rc_t ti_record_rewrap_outer(ti_record_env_t *env,
     const ti_record_outer_t *outer, ti_str_t *rewrapped);
-static int ti_record_cid_valid(ti_str_t cid);
 static int ti_record_bound(const ti_record_layer_t *layer,
     const ti_record_bond_t *bond);
 static ti_result_t ti_record_result(ti_rc_t rc, ti_result_t declined);
@@ -530,15 +526,6 @@ ti_record_seal_key(ti_str_t secret, const unsigned char ctx[TI_RECORD_CTX_LEN])
     key.ctx = ctx;
 
     return key;
-}
-
-
-static int
-ti_record_cid_valid(ti_str_t cid)
-{
-    unsigned char  id[TI_RECORD_CID_BYTES];
-
-    return ti_record_decode(cid, id, TI_RECORD_CID_BYTES) == TI_OK;
 }
 
 

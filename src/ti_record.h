@@ -70,6 +70,7 @@ ti_rc_t ti_record_device(ti_crypto_t *crypto, const unsigned char *user_key,
     unsigned char device[TI_RECORD_DEVICE_MAX], size_t *len);
 
 int ti_record_provider_valid(ti_str_t provider);
+int ti_record_cid_valid(ti_str_t cid);
 
 /* "<prefix>{user}:c:<provider>:<device>", from the pool */
 ti_rc_t ti_record_connection_name(const ti_pool_t *pool, ti_str_t prefix,

@@ -9,6 +9,7 @@
 
 #define TI_RECORD_USER_BYTES    16
 #define TI_RECORD_DEVICE_BYTES  12
+#define TI_RECORD_CID_BYTES     16
 
 
 ti_rc_t
@@ -96,6 +97,17 @@ ti_record_provider_valid(ti_str_t provider)
     }
 
     return 1;
+}
+
+
+int
+ti_record_cid_valid(ti_str_t cid)
+{
+    size_t         len;
+    unsigned char  id[TI_RECORD_CID_BYTES];
+
+    return cid.len == TI_RECORD_CID_LEN
+           && ti_b64u_decode(id, &len, cid) == TI_OK;
 }
 
 
