@@ -12,6 +12,8 @@ static char *ngx_http_token_injector_conf_memory(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_token_injector_conf_auth(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_conf_auth_arg(ngx_conf_t *cf,
+    ngx_http_token_injector_auth_t *auth, ngx_str_t *arg);
 static char *ngx_http_token_injector_conf_require(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_token_injector_conf_inject(ngx_conf_t *cf,
@@ -162,9 +164,9 @@ ngx_http_token_injector_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_token_injector_loc_conf_t  *lcf = conf;
 
-    size_t                                i;
-    ngx_str_t                            *value, *name, s;
-    ngx_uint_t                            n;
+    char                                 *rv;
+    ngx_str_t                            *value;
+    ngx_uint_t                            i;
     ngx_http_token_injector_auth_t       *auth;
     ngx_http_token_injector_main_conf_t  *mcf;
 
@@ -180,57 +182,20 @@ ngx_http_token_injector_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     auth = ngx_pcalloc(cf->pool, sizeof(ngx_http_token_injector_auth_t));
-    if (auth == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_array_init(&auth->names, cf->pool, 2, sizeof(ngx_str_t))
-        != NGX_OK)
+    if (auth == NULL
+        || ngx_array_init(&auth->names, cf->pool, 2, sizeof(ngx_str_t))
+           != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
 
     ngx_http_token_injector_conf_place(cf, &auth->place);
 
-    for (n = 1; n < cf->args->nelts; n++) {
-
-        if (ngx_strncmp(value[n].data, "realm=", 6) == 0) {
-            auth->realm.data = value[n].data + 6;
-            auth->realm.len = value[n].len - 6;
-
-            for (i = 0; i < auth->realm.len; i++) {
-                if (auth->realm.data[i] < 0x20 || auth->realm.data[i] > 0x7e
-                    || auth->realm.data[i] == '"'
-                    || auth->realm.data[i] == '\\')
-                {
-                    return "has a realm with a quote, a backslash or a "
-                           "character outside of ASCII";
-                }
-            }
-
-            continue;
+    for (i = 1; i < cf->args->nelts; i++) {
+        rv = ngx_http_token_injector_conf_auth_arg(cf, auth, &value[i]);
+        if (rv != NGX_CONF_OK) {
+            return rv;
         }
-
-        if (ngx_strncmp(value[n].data, "from=", 5) == 0) {
-            s.data = value[n].data + 5;
-            s.len = value[n].len - 5;
-
-            if (ngx_http_token_injector_conf_source(cf, "from", &s,
-                                                    &auth->source)
-                != NGX_CONF_OK)
-            {
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        name = ngx_array_push(&auth->names);
-        if (name == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *name = value[n];
     }
 
     if (auth->names.nelts == 0) {
@@ -241,6 +206,49 @@ ngx_http_token_injector_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd,
                                              ngx_http_token_injector_module);
     mcf->used = 1;
     lcf->auth = auth;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_token_injector_conf_auth_arg(ngx_conf_t *cf,
+    ngx_http_token_injector_auth_t *auth, ngx_str_t *arg)
+{
+    size_t      i;
+    ngx_str_t  *name, s;
+
+    if (ngx_strncmp(arg->data, "from=", 5) == 0) {
+        s.data = arg->data + 5;
+        s.len = arg->len - 5;
+
+        return ngx_http_token_injector_conf_source(cf, "from", &s,
+                                                   &auth->source);
+    }
+
+    if (ngx_strncmp(arg->data, "realm=", 6) != 0) {
+
+        name = ngx_array_push(&auth->names);
+        if (name == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *name = *arg;
+
+        return NGX_CONF_OK;
+    }
+
+    auth->realm.data = arg->data + 6;
+    auth->realm.len = arg->len - 6;
+
+    for (i = 0; i < auth->realm.len; i++) {
+        if (auth->realm.data[i] < 0x20 || auth->realm.data[i] > 0x7e
+            || auth->realm.data[i] == '"' || auth->realm.data[i] == '\\')
+        {
+            return "has a realm with a quote, a backslash or a character "
+                   "outside of ASCII";
+        }
+    }
 
     return NGX_CONF_OK;
 }

@@ -9,6 +9,9 @@
 static ngx_int_t ngx_http_token_injector_merge_vary(ngx_conf_t *cf,
     ngx_http_token_injector_loc_conf_t *prev,
     ngx_http_token_injector_loc_conf_t *conf);
+static char *ngx_http_token_injector_merge_names(ngx_conf_t *cf,
+    ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_loc_conf_t *conf);
 static char *ngx_http_token_injector_merge_auth(ngx_conf_t *cf,
     ngx_http_token_injector_main_conf_t *mcf,
     ngx_http_token_injector_auth_t *auth);
@@ -171,6 +174,17 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
                           "nothing");
     }
 
+    return ngx_http_token_injector_merge_names(cf, mcf, conf);
+}
+
+
+/* what blocks are called becomes the blocks themselves */
+
+static char *
+ngx_http_token_injector_merge_names(ngx_conf_t *cf,
+    ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_loc_conf_t *conf)
+{
     if (conf->auth
         && ngx_http_token_injector_merge_auth(cf, mcf, conf->auth)
            != NGX_CONF_OK)
