@@ -255,6 +255,7 @@ struct ngx_http_token_injector_ctx_s {
 
     ngx_str_t                             bearer;    /* "Bearer …": wiped */
     ngx_http_token_injector_view_t        injected;
+    ngx_http_handler_pt                   handler;   /* the location's */
     ngx_int_t                           (*create_request)(
                                               ngx_http_request_t *r);
 

@@ -263,16 +263,14 @@ ngx_http_token_injector_admit_token(ngx_http_token_injector_ctx_t *ctx,
 ngx_int_t
 ngx_http_token_injector_inject(ngx_http_token_injector_ctx_t *ctx)
 {
-    ngx_http_request_t        *r;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
     if (ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT) {
         r->content_handler = ngx_http_token_injector_answer_handler;
 
-    } else if (clcf->handler) {
+    } else if (r->content_handler) {
 
         if (ngx_http_token_injector_prepare(ctx) != NGX_OK) {
             return ngx_http_token_injector_refuse(ctx,
@@ -280,6 +278,7 @@ ngx_http_token_injector_inject(ngx_http_token_injector_ctx_t *ctx)
                                                   "out of memory");
         }
 
+        ctx->handler = r->content_handler;
         r->content_handler = ngx_http_token_injector_content_handler;
     }
 

@@ -440,22 +440,29 @@ ngx_http_token_injector_prepare(ngx_http_token_injector_ctx_t *ctx)
 /*
  * The content handler of a location that injects: the location's own, under
  * the injected view.  Where the upstream's request is written later (its body
- * had to be read first), the view comes back for that moment alone.
+ * had to be read first), the view comes back for that moment alone.  It is the
+ * request's handler that is kept, since an "if" has none in its configuration.
  */
 
 ngx_int_t
 ngx_http_token_injector_content_handler(ngx_http_request_t *r)
 {
     ngx_int_t                       rc;
-    ngx_http_core_loc_conf_t       *clcf;
     ngx_http_token_injector_ctx_t  *ctx;
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
     ctx = ngx_http_get_module_ctx(r, ngx_http_token_injector_module);
+
+    if (ctx == NULL) {
+        /* a clone begins here, with its parent's handler and headers */
+        ctx = ngx_http_get_module_ctx(r->parent,
+                                      ngx_http_token_injector_module);
+
+        return ctx ? ctx->handler(r) : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     ngx_http_token_injector_view(r, &ctx->injected);
 
-    rc = clcf->handler(r);
+    rc = ctx->handler(r);
 
     ngx_http_token_injector_view(r, &ctx->state->stripped);
 
