@@ -12,6 +12,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib", "$FindBin::Bin/../lib";
 
 use Digest::SHA qw(sha256_hex);
+use JSON::PP ();
 
 use TI::Test;
 use TI::Env qw(build_dir);
@@ -78,9 +79,26 @@ is(tokenctl('show', @redis, @who, @key), 0, 'show');
 is(tokenctl('list', @redis), 0, 'list');
 is(tokenctl('list', @redis, '--database', '1'), 0, 'list of another database');
 
+
+
+# --- "Changing the sealing key" of the operations page, in its order
+
 my $kid = kid('--add');
+nginx_reload();
+searches('with a key that only opens');
+
 kid('--first', $kid);
+nginx_reload();
+searches('with a new key that seals');
+
 is(tokenctl('rotate', @redis), 0, 'rotate');
+is(read_file('tokenctl.out'), "1 rotated, 0 left\n", 'all of it');
+searches('once it is rotated');
+
+remove_all_but($kid);
+nginx_reload();
+searches('without the old key');
+
 is(tokenctl('delete', @redis, @who, @key), 0, 'delete');
 
 
@@ -110,6 +128,26 @@ sub tokenctl {
     diag(read_file('tokenctl.out')) if $?;
 
     return $? >> 8;
+}
+
+# a search that needs the token: no answer is kept for it yet
+sub searches {
+    my ($when) = @_;
+
+    my $r = get("/search/outlook/$when" =~ s/ /-/gr, as => $alice);
+    is($r->status() . ' ' . ($r->header('cache-status') // ''),
+       '200 token-injector; fwd=miss; stored', "a search $when");
+}
+
+sub remove_all_but {
+    my ($kid) = @_;
+
+    my $json = JSON::PP->new();
+    my $set = $json->decode(read_file('sealing.jwks'));
+    $set->{keys} = [grep { $_->{use} eq 'sig' || $_->{kid} eq $kid }
+                    @{$set->{keys}}];
+    is(scalar @{$set->{keys}}, 2, 'one sealing key and the index key remain');
+    write_file('sealing.jwks', $json->encode($set), 0600);
 }
 
 sub kid {
