@@ -125,7 +125,7 @@ sub framed {
 
     $text =~ s{/etc/nginx/(?=[\w.]+;)}{%%TESTDIR%%/}g;
     $text =~ s{/var/log/nginx/}{%%TESTDIR%%/example-}g;
-    $text =~ s{^\s*load_module .*\n}{}m;
+    $text =~ s{^(?:load_module|user) .*\n}{}gm;
     $text =~ s{\blisten\s+\K[^;]+}{127.0.0.1:%%PORT%%}g;
     $text =~ s{\bserver\s+\K127\.0\.0\.1:6379}{127.0.0.1:%%REDIS_PORT%%}g;
     $text =~ s{proxy_pass\s+\Khttps?://[^/;]+}{http://$upstream}g;
