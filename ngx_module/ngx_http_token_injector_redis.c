@@ -151,9 +151,12 @@ ngx_http_token_injector_redis_add(ngx_http_token_injector_redis_op_t *op,
 ngx_int_t
 ngx_http_token_injector_redis_send(ngx_http_token_injector_redis_op_t *op)
 {
-    ngx_int_t  rc;
+    ngx_int_t                              rc;
+    ngx_http_token_injector_redis_conn_t  *conn;
 
-    rc = ngx_http_token_injector_redis_dispatch(op);
+    conn = ngx_http_token_injector_redis_choose(op->redis);
+
+    rc = ngx_http_token_injector_redis_dispatch(conn, op);
 
     if (rc != NGX_OK) {
         ngx_http_token_injector_redis_op_free(op);
@@ -179,12 +182,11 @@ ngx_http_token_injector_redis_forget(ngx_http_token_injector_redis_op_t *op)
 
 
 ngx_int_t
-ngx_http_token_injector_redis_dispatch(ngx_http_token_injector_redis_op_t *op)
+ngx_http_token_injector_redis_dispatch(
+    ngx_http_token_injector_redis_conn_t *conn,
+    ngx_http_token_injector_redis_op_t *op)
 {
-    ngx_int_t                              rc;
-    ngx_http_token_injector_redis_conn_t  *conn;
-
-    conn = ngx_http_token_injector_redis_choose(op->redis);
+    ngx_int_t  rc;
 
     if (conn->nops >= NGX_HTTP_TOKEN_INJECTOR_REDIS_MAX_OPS) {
         return NGX_BUSY;

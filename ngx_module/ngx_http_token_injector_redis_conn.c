@@ -182,7 +182,7 @@ ngx_http_token_injector_redis_greeted(
 /*
  * The only way out of a connection.  Its operations are sent once more where
  * it was lost while they were under way: Redis may have closed an idle
- * connection in that very moment.
+ * connection in that very moment, and the others with it.
  */
 
 void
@@ -236,7 +236,7 @@ ngx_http_token_injector_redis_close(ngx_http_token_injector_redis_conn_t *conn,
             op->deadline = 0;
             op->nreplies = 0;
 
-            if (ngx_http_token_injector_redis_dispatch(op) == NGX_OK) {
+            if (ngx_http_token_injector_redis_dispatch(conn, op) == NGX_OK) {
                 continue;
             }
         }

@@ -66,6 +66,7 @@ struct ngx_http_token_injector_redis_s {
 /* operations */
 
 ngx_int_t ngx_http_token_injector_redis_dispatch(
+    ngx_http_token_injector_redis_conn_t *conn,
     ngx_http_token_injector_redis_op_t *op);
 ngx_int_t ngx_http_token_injector_redis_enqueue(
     ngx_http_token_injector_redis_conn_t *conn,
