@@ -262,9 +262,11 @@ struct ngx_http_token_injector_ctx_s {
     /* keep */
 
     ngx_buf_t                            *body;
+    off_t                                 length;    /* -1: not announced */
 
     unsigned                              identified:1;
     unsigned                              admitted:1;   /* by an admission */
+    unsigned                              has_key:1;
     unsigned                              finished:1;
     unsigned                              refused:1;
     unsigned                              broken:1;     /* log it loudly */
@@ -391,6 +393,7 @@ ngx_int_t ngx_http_token_injector_user_name(
     ngx_http_token_injector_ctx_t *ctx);
 void ngx_http_token_injector_admit(ngx_http_token_injector_ctx_t *ctx,
     ti_str_t *token);
+u_char *ngx_http_token_injector_user_key(ngx_http_token_injector_ctx_t *ctx);
 json_t *ngx_http_token_injector_claims(ngx_http_token_injector_ctx_t *ctx);
 
 /* views */

@@ -24,7 +24,7 @@ static ngx_int_t ngx_http_token_injector_keep_seal(
     ngx_http_token_injector_ctx_t *ctx, ti_answer_t *answer,
     ngx_str_t *sealed);
 static ngx_int_t ngx_http_token_injector_keep_headers(
-    ngx_http_token_injector_ctx_t *ctx, ti_answer_t *answer);
+    ngx_http_token_injector_ctx_t *ctx);
 static void ngx_http_token_injector_keep_header(ti_answer_t *answer,
     ti_str_t name, ngx_str_t *value);
 static void ngx_http_token_injector_keep_share(
@@ -78,7 +78,8 @@ ngx_http_token_injector_header_filter(ngx_http_request_t *r)
         return ngx_http_next_header_filter(r);
     }
 
-    ctx->keep = ngx_http_token_injector_keepable(ctx);
+    ctx->keep = (ngx_http_token_injector_keepable(ctx)
+                 && ngx_http_token_injector_keep_headers(ctx) == NGX_OK);
 
     if (!ctx->keep) {
         ngx_http_token_injector_give_up(ctx);
@@ -259,7 +260,6 @@ static ngx_int_t
 ngx_http_token_injector_reserve(ngx_http_token_injector_ctx_t *ctx,
     size_t size)
 {
-    off_t                length;
     size_t               used, room;
     ngx_buf_t           *b;
     ngx_http_request_t  *r;
@@ -277,10 +277,8 @@ ngx_http_token_injector_reserve(ngx_http_token_injector_ctx_t *ctx,
         return NGX_OK;
     }
 
-    length = r->headers_out.content_length_n;
-
-    room = (length >= (off_t) (used + size)) ? (size_t) length
-                                             : 2 * (used + size);
+    room = (ctx->length >= (off_t) (used + size)) ? (size_t) ctx->length
+                                                  : 2 * (used + size);
 
     ctx->body = ngx_create_temp_buf(r->pool, room);
     if (ctx->body == NULL) {
@@ -311,28 +309,23 @@ ngx_http_token_injector_give_up(ngx_http_token_injector_ctx_t *ctx)
 static void
 ngx_http_token_injector_keep(ngx_http_token_injector_ctx_t *ctx)
 {
-    off_t                                 length;
     ngx_str_t                             sealed;
-    ti_answer_t                           answer;
+    ti_answer_t                          *answer;
     ngx_http_token_injector_main_conf_t  *mcf;
 
     mcf = ngx_http_token_injector_main(ctx->request);
+    answer = &ctx->answer;
 
-    ngx_memzero(&answer, sizeof(ti_answer_t));
-
-    answer.stored = ngx_time();
-    answer.expires = ngx_time() + ctx->conf->cache;
+    answer->stored = ngx_time();
+    answer->expires = ngx_time() + ctx->conf->cache;
 
     if (ctx->body) {
-        answer.body = ti_str_from(ctx->body->pos,
-                                  ctx->body->last - ctx->body->pos);
+        answer->body = ti_str_from(ctx->body->pos,
+                                   ctx->body->last - ctx->body->pos);
     }
 
-    length = ctx->request->headers_out.content_length_n;
-
-    if ((length != -1 && length != (off_t) answer.body.len)
-        || ngx_http_token_injector_keep_headers(ctx, &answer) != NGX_OK
-        || ngx_http_token_injector_keep_seal(ctx, &answer, &sealed) != NGX_OK)
+    if ((ctx->length != -1 && ctx->length != (off_t) answer->body.len)
+        || ngx_http_token_injector_keep_seal(ctx, answer, &sealed) != NGX_OK)
     {
         return;
     }
@@ -383,17 +376,27 @@ ngx_http_token_injector_keep_seal(ngx_http_token_injector_ctx_t *ctx,
 }
 
 
+/*
+ * As they are now: the filters behind this one add what a hit will be given
+ * again (add_header), and describe a body that is not the one kept (gzip).
+ */
+
 static ngx_int_t
-ngx_http_token_injector_keep_headers(ngx_http_token_injector_ctx_t *ctx,
-    ti_answer_t *answer)
+ngx_http_token_injector_keep_headers(ngx_http_token_injector_ctx_t *ctx)
 {
     size_t               n;
+    ngx_str_t            type;
     ngx_uint_t           i;
+    ti_answer_t         *answer;
     ngx_list_part_t     *part;
     ngx_table_elt_t     *h;
     ngx_http_request_t  *r;
 
     r = ctx->request;
+    answer = &ctx->answer;
+
+    ngx_memzero(answer, sizeof(ti_answer_t));
+    ctx->length = r->headers_out.content_length_n;
 
     n = 2;
 
@@ -406,8 +409,12 @@ ngx_http_token_injector_keep_headers(ngx_http_token_injector_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    ngx_http_token_injector_keep_header(answer, ti_str(":type"),
-                                        &r->headers_out.content_type);
+    /* without the charset, which nginx leaves in it and will put back */
+
+    type.data = r->headers_out.content_type.data;
+    type.len = r->headers_out.content_type_len;
+
+    ngx_http_token_injector_keep_header(answer, ti_str(":type"), &type);
     ngx_http_token_injector_keep_header(answer, ti_str(":charset"),
                                         &r->headers_out.charset);
 
