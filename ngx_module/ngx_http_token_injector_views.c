@@ -146,6 +146,10 @@ ngx_http_token_injector_view(ngx_http_request_t *r,
 
 #if (nginx_version >= 1023000)
     r->headers_in.cookie = view->cookie;
+
+    /* lists of repeated headers lead into the view they were made of */
+    r->headers_in.multi = 0;
+    r->headers_in.multi_linked = 0;
 #else
     r->headers_in.cookies = view->cookies;
 #endif
