@@ -134,6 +134,13 @@ ngx_http_token_injector_precontent_handler(ngx_http_request_t *r)
     }
 
     if (ctx->refused) {
+
+        if (ctx->headers[2]) {
+            /* taken away with "satisfy any", when somebody else let it in */
+            ctx->headers[2]->hash = 1;
+            r->headers_out.www_authenticate = ctx->headers[2];
+        }
+
         return ctx->status;
     }
 
