@@ -278,8 +278,8 @@ ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
                                    "caller");
     }
 
-    if (provider->user_key
-        && ti_user_key_decode(ctx->user_key, ctx->key) != TI_OK)
+    if (provider->user_key && !ctx->admitted
+        && ngx_http_token_injector_user_key(ctx) == NULL)
     {
         return ngx_http_token_injector_refuse(ctx,
                                    TI_RESULT_USER_KEY_REQUIRED,
@@ -288,6 +288,23 @@ ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
     }
 
     return NGX_OK;
+}
+
+
+/* the caller's key, decoded when it is needed; NULL: it is none */
+
+u_char *
+ngx_http_token_injector_user_key(ngx_http_token_injector_ctx_t *ctx)
+{
+    if (!ctx->has_key) {
+        if (ti_user_key_decode(ctx->user_key, ctx->key) != TI_OK) {
+            return NULL;
+        }
+
+        ctx->has_key = 1;
+    }
+
+    return ctx->key;
 }
 
 

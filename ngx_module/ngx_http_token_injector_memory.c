@@ -29,6 +29,7 @@ typedef struct {
     uint32_t                       len;
     uint32_t                       kind;
     ngx_msec_t                     expires;
+    ngx_msec_t                     moved;        /* to the newest */
     u_char                         name[NGX_HTTP_TOKEN_INJECTOR_NAME_LEN];
     u_char                         data[1];
 } ngx_http_token_injector_node_t;
@@ -90,10 +91,9 @@ static void ngx_http_token_injector_memory_newest(
     ngx_http_token_injector_memory_t *m, uint32_t n);
 static void ngx_http_token_injector_memory_unlink(
     ngx_http_token_injector_memory_t *m, uint32_t n);
-static void ngx_http_token_injector_memory_copy_out(
-    ngx_http_token_injector_memory_t *m, uint32_t n, u_char *dst);
-static void ngx_http_token_injector_memory_copy_in(
-    ngx_http_token_injector_memory_t *m, uint32_t n, u_char *src);
+static void ngx_http_token_injector_memory_copy(
+    ngx_http_token_injector_memory_t *m, uint32_t n, u_char *buf,
+    ngx_uint_t out);
 static uint32_t ngx_http_token_injector_memory_blocks(size_t len);
 
 
@@ -248,7 +248,7 @@ ngx_http_token_injector_memory_get(ngx_shm_zone_t *zone,
         value->data = ngx_pnalloc(pool, value->len);
 
         if (value->data) {
-            ngx_http_token_injector_memory_copy_out(m, n, value->data);
+            ngx_http_token_injector_memory_copy(m, n, value->data, 1);
 
         } else {
             rc = NGX_DECLINED;
@@ -283,7 +283,7 @@ ngx_http_token_injector_memory_put(ngx_shm_zone_t *zone,
     n = ngx_http_token_injector_memory_insert(m, kind, name, value->len,
                                               (ngx_msec_t) ttl * 1000);
 
-    ngx_http_token_injector_memory_copy_in(m, n, value->data);
+    ngx_http_token_injector_memory_copy(m, n, value->data, 0);
 
     ngx_http_token_injector_memory_unlock(m);
 
@@ -402,7 +402,12 @@ ngx_http_token_injector_memory_find(ngx_http_token_injector_memory_t *m,
         return 0;
     }
 
-    if (n != m->newest) {
+    /*
+     * To the second is exact enough, and an entry that is used all the time
+     * does not drag its neighbours through every worker's cache.
+     */
+
+    if (n != m->newest && ngx_current_msec - node->moved >= 1000) {
         ngx_http_token_injector_memory_unlink(m, n);
         ngx_http_token_injector_memory_newest(m, n);
     }
@@ -505,6 +510,7 @@ ngx_http_token_injector_memory_newest(ngx_http_token_injector_memory_t *m,
 
     node = ngx_http_token_injector_node(m, n);
 
+    node->moved = ngx_current_msec;
     node->newer = 0;
     node->older = m->newest;
 
@@ -543,45 +549,41 @@ ngx_http_token_injector_memory_unlink(ngx_http_token_injector_memory_t *m,
 }
 
 
+/* between the blocks of an entry and buf */
+
 static void
-ngx_http_token_injector_memory_copy_out(ngx_http_token_injector_memory_t *m,
-    uint32_t n, u_char *dst)
+ngx_http_token_injector_memory_copy(ngx_http_token_injector_memory_t *m,
+    uint32_t n, u_char *buf, ngx_uint_t out)
 {
+    u_char                          *data;
     size_t                           len, size;
     ngx_http_token_injector_node_t  *node;
 
     node = ngx_http_token_injector_node(m, n);
 
     len = node->len;
+    data = node->data;
     size = ngx_min(len, NGX_HTTP_TOKEN_INJECTOR_FIRST);
-    dst = ngx_cpymem(dst, node->data, size);
 
-    for (n = node->next; n; n = m->blocks[n].next) {
+    for ( ;; ) {
+
+        if (out) {
+            ngx_memcpy(buf, data, size);
+
+        } else {
+            ngx_memcpy(data, buf, size);
+        }
+
+        buf += size;
         len -= size;
+        n = m->blocks[n].next;
+
+        if (len == 0 || n == 0) {
+            return;
+        }
+
+        data = m->blocks[n].data;
         size = ngx_min(len, NGX_HTTP_TOKEN_INJECTOR_REST);
-        dst = ngx_cpymem(dst, m->blocks[n].data, size);
-    }
-}
-
-
-static void
-ngx_http_token_injector_memory_copy_in(ngx_http_token_injector_memory_t *m,
-    uint32_t n, u_char *src)
-{
-    size_t                           len, size;
-    ngx_http_token_injector_node_t  *node;
-
-    node = ngx_http_token_injector_node(m, n);
-
-    len = node->len;
-    size = ngx_min(len, NGX_HTTP_TOKEN_INJECTOR_FIRST);
-    ngx_memcpy(node->data, src, size);
-
-    for (n = node->next; n; n = m->blocks[n].next) {
-        src += size;
-        len -= size;
-        size = ngx_min(len, NGX_HTTP_TOKEN_INJECTOR_REST);
-        ngx_memcpy(m->blocks[n].data, src, size);
     }
 }
 

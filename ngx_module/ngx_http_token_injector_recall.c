@@ -127,7 +127,7 @@ static ngx_int_t
 ngx_http_token_injector_names(ngx_http_token_injector_ctx_t *ctx)
 {
     size_t                                len;
-    u_char                               *p;
+    u_char                               *p, *key;
     ngx_http_token_injector_provider_t   *provider;
     ngx_http_token_injector_main_conf_t  *mcf;
 
@@ -147,8 +147,16 @@ ngx_http_token_injector_names(ngx_http_token_injector_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    if (ti_record_device(mcf->crypto, provider->user_key ? ctx->key : NULL, p,
-                         &len)
+    key = NULL;
+
+    if (provider->user_key) {
+        key = ngx_http_token_injector_user_key(ctx);
+        if (key == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ti_record_device(mcf->crypto, key, p, &len)
         != TI_OK)
     {
         return NGX_ERROR;
@@ -156,8 +164,7 @@ ngx_http_token_injector_names(ngx_http_token_injector_ctx_t *ctx)
 
     ctx->head.device = ti_str_from(p, len);
 
-    if (ti_answer_base(mcf->crypto, provider->store->ring,
-                       provider->user_key ? ctx->key : NULL,
+    if (ti_answer_base(mcf->crypto, provider->store->ring, key,
                        ctx->head.answer_base)
         != TI_OK)
     {

@@ -60,12 +60,22 @@ ngx_http_token_injector_open_record(ngx_http_token_injector_ctx_t *ctx)
     ref.kind = TI_RECORD_ACCESS;
     ref.provider = ngx_http_token_injector_str(&provider->name);
     ref.device = ctx->head.device;
-    ref.user_key = provider->user_key ? ctx->key : NULL;
     ref.gen = ctx->head.gen;
     ref.cid = ctx->head.cid;
 
     if (provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT) {
         ref.who = ctx->head.who;
+    }
+
+    if (provider->user_key) {
+        ref.user_key = ngx_http_token_injector_user_key(ctx);
+
+        if (ref.user_key == NULL) {
+            return ngx_http_token_injector_refuse(ctx,
+                                   TI_RESULT_USER_KEY_REQUIRED,
+                                   "no user key in the request, or not 43 "
+                                   "canonical characters");
+        }
     }
 
     result = ti_record_open(mcf->crypto, &pool, provider->store->ring, &ref,

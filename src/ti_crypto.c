@@ -17,9 +17,20 @@ typedef int (*ti_update_pt)(void *ctx, const unsigned char *data, size_t len);
 
 
 typedef struct {
+    ti_update_pt   update;
+    void          *ctx;
+    size_t         used;
+    unsigned char  buf[256];
+} ti_gather_t;
+
+
+typedef struct {
     const char  *name;
     size_t       len;
 } ti_hash_info_t;
+
+
+static int ti_gather(ti_gather_t *g, const unsigned char *data, size_t len);
 
 
 static const ti_hash_info_t  ti_hashes[TI_HASH_LAST] = {
@@ -186,28 +197,65 @@ ti_hmac_update(void *ctx, const unsigned char *data, size_t len)
 }
 
 
+/*
+ * Small pieces are gathered first: a call into OpenSSL costs more than to copy
+ * them.
+ */
+
 static int
 ti_update_fields(ti_update_pt update, void *ctx, const ti_str_t *fields,
     size_t n, ti_form_t form)
 {
+    int            ok;
     size_t         i;
+    ti_gather_t    g;
     unsigned char  len[4];
 
-    for (i = 0; i < n; i++) {
+    g.update = update;
+    g.ctx = ctx;
+    g.used = 0;
+
+    ok = 1;
+
+    for (i = 0; ok && i < n; i++) {
         if (form == TI_ENC) {
             ti_put_u32(len, (uint32_t) fields[i].len);
-
-            if (update(ctx, len, sizeof(len)) != 1) {
-                return 0;
-            }
+            ok = ti_gather(&g, len, sizeof(len));
         }
 
-        if (fields[i].len != 0
-            && update(ctx, fields[i].data, fields[i].len) != 1)
-        {
-            return 0;
+        if (ok && fields[i].len != 0) {
+            ok = ti_gather(&g, fields[i].data, fields[i].len);
         }
     }
+
+    if (ok && g.used != 0) {
+        ok = update(ctx, g.buf, g.used);
+    }
+
+    ti_wipe(g.buf, sizeof(g.buf));
+
+    return ok == 1;
+}
+
+
+static int
+ti_gather(ti_gather_t *g, const unsigned char *data, size_t len)
+{
+    if (len > sizeof(g->buf) - g->used) {
+
+        if (g->used != 0 && g->update(g->ctx, g->buf, g->used) != 1) {
+            return 0;
+        }
+
+        g->used = 0;
+
+        if (len > sizeof(g->buf)) {
+            return g->update(g->ctx, data, len);
+        }
+    }
+
+    memcpy(g->buf + g->used, data, len);
+    g->used += len;
 
     return 1;
 }
