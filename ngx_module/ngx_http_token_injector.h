@@ -167,19 +167,32 @@ typedef struct {
 } ngx_http_token_injector_loc_conf_t;
 
 
+/* nginx's list of all headers of one name: since 1.23.0 they are linked */
+
+#if (nginx_version >= 1023000)
+
+typedef ngx_table_elt_t  *ngx_http_token_injector_multi_t;
+
+#define ngx_http_token_injector_cookies(r)  (r)->headers_in.cookie
+
+#else
+
+typedef ngx_array_t  ngx_http_token_injector_multi_t;
+
+#define ngx_http_token_injector_cookies(r)  (r)->headers_in.cookies
+
+#endif
+
+
 /*
  * The headers of a request as somebody may see them.  Swapped in and out of
  * r->headers_in whole; the elements of the original are never touched.
  */
 
 typedef struct {
-    ngx_list_t                     headers;
-    ngx_table_elt_t               *authorization;
-#if (nginx_version >= 1023000)
-    ngx_table_elt_t               *cookie;
-#else
-    ngx_array_t                    cookies;
-#endif
+    ngx_list_t                       headers;
+    ngx_table_elt_t                 *authorization;
+    ngx_http_token_injector_multi_t  cookies;
 } ngx_http_token_injector_view_t;
 
 
@@ -267,6 +280,7 @@ struct ngx_http_token_injector_ctx_s {
     unsigned                              identified:1;
     unsigned                              admitted:1;   /* by an admission */
     unsigned                              has_key:1;
+    unsigned                              passed:1;     /* no provider */
     unsigned                              finished:1;
     unsigned                              refused:1;
     unsigned                              broken:1;     /* log it loudly */
@@ -402,6 +416,8 @@ void ngx_http_token_injector_save(ngx_http_request_t *r,
     ngx_http_token_injector_view_t *view);
 ngx_int_t ngx_http_token_injector_named(ngx_table_elt_t *h,
     ngx_str_t *name);
+ngx_int_t ngx_http_token_injector_link(ngx_http_request_t *r,
+    ngx_http_token_injector_multi_t *multi, ngx_table_elt_t *h);
 ngx_http_token_injector_state_t *ngx_http_token_injector_state(
     ngx_http_request_t *r, ngx_uint_t create);
 ngx_int_t ngx_http_token_injector_strip(ngx_http_token_injector_ctx_t *ctx);

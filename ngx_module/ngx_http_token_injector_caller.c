@@ -264,6 +264,8 @@ ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
             ngx_http_token_injector_admit(ctx, NULL);
         }
 
+        ctx->passed = 1;
+
         return NGX_OK;
     }
 

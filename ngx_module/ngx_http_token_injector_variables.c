@@ -229,7 +229,7 @@ ngx_http_token_injector_variable_result(ngx_http_request_t *r,
 
     ctx = ngx_http_token_injector_ctx(r);
 
-    if (ctx == NULL || (!ctx->refused && !ctx->finished)) {
+    if (ctx == NULL || (!ctx->refused && !ctx->finished && !ctx->passed)) {
         return NGX_OK;
     }
 
