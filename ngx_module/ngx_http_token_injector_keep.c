@@ -442,7 +442,7 @@ ngx_http_token_injector_keep_header(ti_answer_t *answer, ti_str_t name,
 {
     ti_answer_header_t  *header;
 
-    if (value->len == 0
+    if ((value->len == 0 && name.data[0] == ':')
         || ti_str_caseeq(name, ti_str("Content-Length"))
         || ti_str_caseeq(name, ti_str("Accept-Ranges"))
         || ti_str_caseeq(name, ti_str("Cache-Status"))
