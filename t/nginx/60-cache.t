@@ -118,9 +118,8 @@ get('/a', as => $alice->on_device());
 http('PUT', '/a', as => $alice, body => '');
 get('/new', as => $alice);
 get('/new', as => $alice);
-get('/off', as => $alice);
-wait_for(sub { (read_file('cache.log') // '') =~ m{/off.*\n(?s:.*)/off} },
-         'the access log');
+get('/off/end', as => $alice);
+wait_for(sub { read_file('cache.log') =~ m{/off/end} }, 'the access log');
 
 my @log = (split /\n/, read_file('cache.log'))[-6 .. -1];
 is($log[0], '/a:BYPASS:ok', 'BYPASS');
@@ -128,6 +127,6 @@ is($log[1], '/a:-:connection-required', 'nothing for a refusal');
 is($log[2], '/a:BYPASS:ok', 'BYPASS for other methods');
 is($log[3], '/new:MISS:ok', 'MISS');
 is($log[4], '/new:HIT:ok', 'HIT');
-is($log[5], '/off:-:ok', 'nothing where it is off');
+is($log[5], '/off/end:-:ok', 'nothing where it is off');
 
 done_testing();
