@@ -21,8 +21,8 @@ binmode(Test::More->builder->$_(), ':encoding(UTF-8)')
 my $silent = qr/(?:
     \b(?:ngx_string|ti_string|ti_str|ngx_str_set|sizeof|ngx_cpymem)\([^()]*
     | \b(?:ngx_sprintf|ngx_log_debug\d|TI_RESULT)\([^;{]*
-    | \.action\ =\ 
-    | \#include\ 
+    | \.action[ ]=[ ]
+    | \#include[ ]
 )$/x;
 
 # a wrapper of other messages
