@@ -293,6 +293,13 @@ ngx_http_token_injector_answer_header(ngx_http_request_t *r,
 
     } else if (ti_str_caseeq(header->name, ti_str("Expires"))) {
         r->headers_out.expires = h;
+
+    } else if (ti_str_caseeq(header->name, ti_str("Cache-Control"))) {
+        return ngx_http_token_injector_link(r, &r->headers_out.cache_control,
+                                            h);
+
+    } else if (ti_str_caseeq(header->name, ti_str("Link"))) {
+        return ngx_http_token_injector_link(r, &r->headers_out.link, h);
     }
 
     return NGX_OK;

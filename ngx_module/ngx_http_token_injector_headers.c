@@ -243,3 +243,42 @@ ngx_http_token_injector_header(ngx_http_request_t *r, ti_str_t name,
 
     return NULL;
 }
+
+
+/* after those that are there; h is of no such list yet */
+
+ngx_int_t
+ngx_http_token_injector_link(ngx_http_request_t *r,
+    ngx_http_token_injector_multi_t *multi, ngx_table_elt_t *h)
+{
+#if (nginx_version >= 1023000)
+
+    ngx_table_elt_t  **last;
+
+    for (last = multi; *last; last = &(*last)->next) { /* void */ }
+
+    h->next = NULL;
+    *last = h;
+
+#else
+
+    ngx_table_elt_t  **last;
+
+    if (multi->elts == NULL
+        && ngx_array_init(multi, r->pool, 1, sizeof(ngx_table_elt_t *))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    last = ngx_array_push(multi);
+    if (last == NULL) {
+        return NGX_ERROR;
+    }
+
+    *last = h;
+
+#endif
+
+    return NGX_OK;
+}

@@ -23,9 +23,6 @@ static ngx_uint_t ngx_http_token_injector_secret(
     ngx_http_token_injector_loc_conf_t *conf, ngx_table_elt_t *h);
 static ngx_int_t ngx_http_token_injector_bare_cookie(
     ngx_http_token_injector_ctx_t *ctx, ngx_table_elt_t *h);
-static ngx_int_t ngx_http_token_injector_add_cookie(
-    ngx_http_request_t *r, ngx_http_token_injector_view_t *view,
-    ngx_table_elt_t *h);
 static ngx_int_t ngx_http_token_injector_create_request(
     ngx_http_request_t *r);
 
@@ -143,15 +140,12 @@ ngx_http_token_injector_view(ngx_http_request_t *r,
     }
 
     r->headers_in.authorization = view->authorization;
+    ngx_http_token_injector_cookies(r) = view->cookies;
 
 #if (nginx_version >= 1023000)
-    r->headers_in.cookie = view->cookie;
-
     /* lists of repeated headers lead into the view they were made of */
     r->headers_in.multi = 0;
     r->headers_in.multi_linked = 0;
-#else
-    r->headers_in.cookies = view->cookies;
 #endif
 
     ngx_http_token_injector_flush(r);
@@ -164,12 +158,7 @@ ngx_http_token_injector_save(ngx_http_request_t *r,
 {
     view->headers = r->headers_in.headers;
     view->authorization = r->headers_in.authorization;
-
-#if (nginx_version >= 1023000)
-    view->cookie = r->headers_in.cookie;
-#else
-    view->cookies = r->headers_in.cookies;
-#endif
+    view->cookies = ngx_http_token_injector_cookies(r);
 }
 
 
@@ -260,7 +249,8 @@ ngx_http_token_injector_strip_part(ngx_http_token_injector_ctx_t *ctx,
                 continue;
             }
 
-            if (ngx_http_token_injector_add_cookie(ctx->request, stripped, to)
+            if (ngx_http_token_injector_link(ctx->request, &stripped->cookies,
+                                             to)
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -342,44 +332,6 @@ ngx_http_token_injector_bare_cookie(ngx_http_token_injector_ctx_t *ctx,
         p[h->value.len] = '\0';
         h->value.data = p;
     }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_token_injector_add_cookie(ngx_http_request_t *r,
-    ngx_http_token_injector_view_t *view, ngx_table_elt_t *h)
-{
-#if (nginx_version >= 1023000)
-
-    ngx_table_elt_t  **last;
-
-    for (last = &view->cookie; *last; last = &(*last)->next) { /* void */ }
-
-    h->next = NULL;
-    *last = h;
-
-#else
-
-    ngx_table_elt_t  **cookie;
-
-    if (view->cookies.elts == NULL
-        && ngx_array_init(&view->cookies, r->pool, 1,
-                          sizeof(ngx_table_elt_t *))
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    cookie = ngx_array_push(&view->cookies);
-    if (cookie == NULL) {
-        return NGX_ERROR;
-    }
-
-    *cookie = h;
-
-#endif
 
     return NGX_OK;
 }
