@@ -468,6 +468,7 @@ ngx_int_t ngx_http_token_injector_problem_body(
 /* variables */
 
 ngx_int_t ngx_http_token_injector_variables_init(ngx_conf_t *cf);
+void ngx_http_token_injector_forget(ngx_http_request_t *r, ti_str_t secret);
 
 
 #endif /* _NGX_HTTP_TOKEN_INJECTOR_H_INCLUDED_ */

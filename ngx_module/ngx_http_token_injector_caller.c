@@ -31,6 +31,11 @@ ngx_http_token_injector_authenticate(ngx_http_token_injector_ctx_t *ctx)
 
     rc = ngx_http_token_injector_identify(ctx, &result, &why);
 
+    if (ctx->conf->provider) {
+        ngx_http_token_injector_forget(ctx->request, ctx->token);
+        ngx_http_token_injector_forget(ctx->request, ctx->user_key);
+    }
+
     if (rc != NGX_OK) {
         return ngx_http_token_injector_refuse(ctx, result, why);
     }

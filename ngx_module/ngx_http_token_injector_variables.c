@@ -5,6 +5,9 @@
 #include "ngx_http_token_injector.h"
 
 
+#define NGX_HTTP_TOKEN_INJECTOR_SECRET_MIN  16
+
+
 static ngx_int_t ngx_http_token_injector_variable_claim(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_token_injector_variable_user(ngx_http_request_t *r,
@@ -288,4 +291,36 @@ ngx_http_token_injector_variable_expires(ngx_http_request_t *r,
     len = ngx_sprintf(p, "%L", ctx->head.token_expires) - p;
 
     return ngx_http_token_injector_value(v, ti_str_from(p, len));
+}
+
+
+/*
+ * A "map" or a "set" may have put a secret elsewhere while it could be seen.
+ * Where it did, its value is forgotten: a "map" is evaluated anew, a "set" is
+ * empty.  What is too short to be a secret could be anything's value.
+ */
+
+void
+ngx_http_token_injector_forget(ngx_http_request_t *r, ti_str_t secret)
+{
+    ngx_uint_t                  i;
+    ngx_http_core_main_conf_t  *cmcf;
+    ngx_http_variable_value_t  *v;
+
+    if (secret.len < NGX_HTTP_TOKEN_INJECTOR_SECRET_MIN) {
+        return;
+    }
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+    v = r->variables;
+
+    for (i = 0; i < cmcf->variables.nelts; i++) {
+
+        if (v[i].valid && v[i].len >= secret.len
+            && memmem(v[i].data, v[i].len, secret.data, secret.len))
+        {
+            v[i].valid = 0;
+            v[i].not_found = 0;
+        }
+    }
 }

@@ -23,6 +23,8 @@ static ngx_uint_t ngx_http_token_injector_secret(
     ngx_http_token_injector_loc_conf_t *conf, ngx_table_elt_t *h);
 static ngx_int_t ngx_http_token_injector_bare_cookie(
     ngx_http_token_injector_ctx_t *ctx, ngx_table_elt_t *h);
+static ti_str_t ngx_http_token_injector_token(
+    ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_create_request(
     ngx_http_request_t *r);
 
@@ -393,6 +395,19 @@ ngx_http_token_injector_prepare(ngx_http_token_injector_ctx_t *ctx)
 }
 
 
+/* the third party's, without the scheme */
+
+static ti_str_t
+ngx_http_token_injector_token(ngx_http_token_injector_ctx_t *ctx)
+{
+    size_t  n;
+
+    n = sizeof("Bearer ") - 1;
+
+    return ti_str_from(ctx->bearer.data + n, ctx->bearer.len - n);
+}
+
+
 /*
  * The content handler of a location that injects: the location's own, under
  * the injected view.  Where the upstream's request is written later (its body
@@ -421,6 +436,7 @@ ngx_http_token_injector_content_handler(ngx_http_request_t *r)
     rc = ctx->handler(r);
 
     ngx_http_token_injector_view(r, &ctx->state->stripped);
+    ngx_http_token_injector_forget(r, ngx_http_token_injector_token(ctx));
 
     if (r->upstream
         && r->upstream->create_request
@@ -451,6 +467,7 @@ ngx_http_token_injector_create_request(ngx_http_request_t *r)
     rc = ctx->create_request(r);
 
     ngx_http_token_injector_view(r, &ctx->state->stripped);
+    ngx_http_token_injector_forget(r, ngx_http_token_injector_token(ctx));
 
     return rc;
 }
