@@ -151,6 +151,7 @@ typedef struct {
 typedef struct {
     ngx_http_token_injector_auth_t    *auth;
     ngx_array_t                   *require;
+    ngx_http_token_injector_place_t  require_place;
     ngx_str_t                      inject;       /* "" or "off": none */
     ngx_http_token_injector_place_t  inject_place;
     ngx_http_token_injector_source_t  *user_key;
@@ -451,6 +452,8 @@ ngx_table_elt_t *ngx_http_token_injector_add_header(ngx_http_request_t *r,
 /* the join is over for this request, whatever it was in it */
 void ngx_http_token_injector_fetched(ngx_http_token_injector_ctx_t *ctx);
 void ngx_http_token_injector_leave(ngx_http_token_injector_ctx_t *ctx);
+void ngx_http_token_injector_redirected(ngx_http_request_t *r,
+    ngx_http_token_injector_state_t *state);
 
 ngx_int_t ngx_http_token_injector_filter_init(ngx_conf_t *cf);
 

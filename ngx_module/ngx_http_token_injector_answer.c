@@ -11,6 +11,8 @@ static ngx_int_t ngx_http_token_injector_answer_headers(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_answer_header(
     ngx_http_request_t *r, ti_answer_header_t *header);
+static ngx_int_t ngx_http_token_injector_answer_place(ngx_http_request_t *r,
+    ngx_table_elt_t *h);
 
 
 ngx_int_t
@@ -274,31 +276,43 @@ ngx_http_token_injector_answer_header(ngx_http_request_t *r,
     h->key = name;
     h->value = value;
 
-    if (ti_str_caseeq(header->name, ti_str("Content-Encoding"))) {
+    return ngx_http_token_injector_answer_place(r, h);
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_answer_place(ngx_http_request_t *r,
+    ngx_table_elt_t *h)
+{
+    ti_str_t  name;
+
+    name = ngx_http_token_injector_str(&h->key);
+
+    if (ti_str_caseeq(name, ti_str("Content-Encoding"))) {
         r->headers_out.content_encoding = h;
 
-    } else if (ti_str_caseeq(header->name, ti_str("Last-Modified"))) {
+    } else if (ti_str_caseeq(name, ti_str("Last-Modified"))) {
         r->headers_out.last_modified = h;
-        r->headers_out.last_modified_time = ngx_parse_http_time(value.data,
-                                                                value.len);
+        r->headers_out.last_modified_time = ngx_parse_http_time(h->value.data,
+                                                                h->value.len);
 
-    } else if (ti_str_caseeq(header->name, ti_str("ETag"))) {
+    } else if (ti_str_caseeq(name, ti_str("ETag"))) {
         r->headers_out.etag = h;
 
-    } else if (ti_str_caseeq(header->name, ti_str("Server"))) {
+    } else if (ti_str_caseeq(name, ti_str("Server"))) {
         r->headers_out.server = h;
 
-    } else if (ti_str_caseeq(header->name, ti_str("Date"))) {
+    } else if (ti_str_caseeq(name, ti_str("Date"))) {
         r->headers_out.date = h;
 
-    } else if (ti_str_caseeq(header->name, ti_str("Expires"))) {
+    } else if (ti_str_caseeq(name, ti_str("Expires"))) {
         r->headers_out.expires = h;
 
-    } else if (ti_str_caseeq(header->name, ti_str("Cache-Control"))) {
+    } else if (ti_str_caseeq(name, ti_str("Cache-Control"))) {
         return ngx_http_token_injector_link(r, &r->headers_out.cache_control,
                                             h);
 
-    } else if (ti_str_caseeq(header->name, ti_str("Link"))) {
+    } else if (ti_str_caseeq(name, ti_str("Link"))) {
         return ngx_http_token_injector_link(r, &r->headers_out.link, h);
     }
 

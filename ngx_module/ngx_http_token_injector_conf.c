@@ -269,6 +269,8 @@ ngx_http_token_injector_conf_require(ngx_conf_t *cf, ngx_command_t *cmd,
     value = cf->args->elts;
     n = cf->args->nelts;
 
+    ngx_http_token_injector_conf_place(cf, &lcf->require_place);
+
     if (lcf->require == NGX_CONF_UNSET_PTR) {
         lcf->require = ngx_array_create(cf->pool, 2,
                                  sizeof(ngx_http_token_injector_require_t));

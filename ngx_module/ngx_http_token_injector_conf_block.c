@@ -20,6 +20,10 @@ static ngx_int_t ngx_http_token_injector_conf_read(ngx_conf_t *cf,
     const char *directive, ngx_file_t *file, ngx_str_t *text);
 
 
+static const char  ngx_http_token_injector_loose[] =
+    "holds secrets and group or others may use it: run chmod 600 ";
+
+
 void
 ngx_http_token_injector_conf_place(ngx_conf_t *cf,
     ngx_http_token_injector_place_t *place)
@@ -266,8 +270,10 @@ ngx_http_token_injector_conf_file(ngx_conf_t *cf, const char *directive,
     why = ngx_http_token_injector_conf_file_check(&file, max, secret);
 
     if (why) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s \"%V\" %s",
-                           directive, path, why);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s \"%V\" %s%s",
+                           directive, path, why,
+                           why == ngx_http_token_injector_loose
+                           ? (char *) path->data : "");
 
     } else if (ngx_http_token_injector_conf_read(cf, directive, &file, text)
                == NGX_OK)
@@ -297,8 +303,7 @@ ngx_http_token_injector_conf_file_check(ngx_file_t *file, size_t max,
     }
 
     if (secret && (ngx_file_access(&file->info) & 077)) {
-        return "holds secrets and group or others may use it: run "
-               "\"chmod 600\" on it";
+        return ngx_http_token_injector_loose;
     }
 
     if (ngx_file_size(&file->info) == 0) {

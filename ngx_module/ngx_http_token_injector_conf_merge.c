@@ -134,7 +134,7 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_http_token_injector_loc_conf_t  *prev = parent;
     ngx_http_token_injector_loc_conf_t  *conf = child;
 
-    ngx_uint_t                            own_cache;
+    ngx_uint_t                            own_cache, own_require;
     ngx_http_core_loc_conf_t             *clcf;
     ngx_http_token_injector_main_conf_t  *mcf;
 
@@ -143,6 +143,7 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     own_cache = (conf->cache != NGX_CONF_UNSET && conf->cache != 0);
+    own_require = (conf->require != NGX_CONF_UNSET_PTR);
 
     ngx_conf_merge_ptr_value(conf->auth, prev->auth, NULL);
     ngx_conf_merge_ptr_value(conf->require, prev->require, NULL);
@@ -172,6 +173,17 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
                           &conf->cache_place,
                           "\"token_cache\" without \"token_inject\" keeps "
                           "nothing");
+    }
+
+    if (own_require && conf->auth == NULL && conf->inject.len == 0
+        && clcf->name.len)
+    {
+        ngx_http_token_injector_conf_error(cf, NGX_LOG_EMERG,
+                          &conf->require_place,
+                          "\"token_require\" without \"token_auth\" in "
+                          "location \"%V\" would let everybody in",
+                          &clcf->name);
+        return NGX_CONF_ERROR;
     }
 
     return ngx_http_token_injector_merge_names(cf, mcf, conf);

@@ -135,6 +135,24 @@ ngx_http_token_injector_leave(ngx_http_token_injector_ctx_t *ctx)
 }
 
 
+/* redirected: who waits for what this request went to fetch waits in vain */
+
+void
+ngx_http_token_injector_redirected(ngx_http_request_t *r,
+    ngx_http_token_injector_state_t *state)
+{
+    ngx_http_token_injector_ctx_t  *ctx;
+
+    for (ctx = state->contexts; ctx; ctx = ctx->next) {
+
+        if (ctx->request == r) {
+            ctx->unkept = 1;
+            ngx_http_token_injector_fetched(ctx);
+        }
+    }
+}
+
+
 void
 ngx_http_token_injector_fetched(ngx_http_token_injector_ctx_t *ctx)
 {

@@ -300,11 +300,10 @@ ngx_http_token_injector_memory_claim(ngx_shm_zone_t *zone,
 
     ngx_http_token_injector_memory_lock(m);
 
-    rc = NGX_BUSY;
+    rc = ngx_http_token_injector_memory_find(m, kind, name) ? NGX_BUSY : NGX_OK;
 
-    if (ngx_http_token_injector_memory_find(m, kind, name) == 0) {
+    if (rc == NGX_OK) {
         (void) ngx_http_token_injector_memory_insert(m, kind, name, 0, ttl);
-        rc = NGX_OK;
     }
 
     ngx_http_token_injector_memory_unlock(m);
@@ -415,8 +414,6 @@ ngx_http_token_injector_memory_find(ngx_http_token_injector_memory_t *m,
     return n;
 }
 
-
-/* there is room for it: the caller has seen to len */
 
 static uint32_t
 ngx_http_token_injector_memory_insert(ngx_http_token_injector_memory_t *m,

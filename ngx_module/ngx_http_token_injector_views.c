@@ -491,6 +491,7 @@ ngx_http_token_injector_rewrite_handler(ngx_http_request_t *r)
 
     if (state && state->viewed) {
         ngx_http_token_injector_view(r, &state->stripped);
+        ngx_http_token_injector_redirected(r, state);
     }
 
     return NGX_DECLINED;

@@ -199,6 +199,11 @@ refused('inject of the server, met by a location without auth',
           after => 'location /other { return 204; }' },
         '"token_inject outlook" without "token_auth" in location "/other": '
         . 'say whose token it is', '<');
+refused('require without auth',
+        { location => "without_token_auth\nwithout_token_inject\n"
+                      . 'token_require $token_claim_sub; #<' },
+        '"token_require" without "token_auth" in location "/search" would '
+        . 'let everybody in', '<');
 
 
 # --- stores
@@ -256,19 +261,19 @@ for my $case (['loose.jwks', 0640], ['others.jwks', 0604]) {
     refused("sealing_keys, $file",
             { store => "sealing_keys %%TESTDIR%%/$file;" },
             "sealing_keys \"%%TESTDIR%%/$file\" holds secrets and group or "
-            . "others may use it: run \"chmod 600 %%TESTDIR%%/$file\"",
+            . "others may use it: run chmod 600 %%TESTDIR%%/$file",
             'store');
 }
 refused('password_file, loose',
         { store => 'password_file %%TESTDIR%%/secret-loose;' },
         'password_file "%%TESTDIR%%/secret-loose" holds secrets and group or '
-        . 'others may use it: run "chmod 600 %%TESTDIR%%/secret-loose"',
+        . 'others may use it: run chmod 600 %%TESTDIR%%/secret-loose',
         'store');
 refused('keys_file of MAC keys, loose',
         { issuer => "algorithms HS256;\n"
                     . 'keys_file %%TESTDIR%%/mac-loose.jwks;' },
         'keys_file "%%TESTDIR%%/mac-loose.jwks" holds secrets and group or '
-        . 'others may use it: run "chmod 600 %%TESTDIR%%/mac-loose.jwks"',
+        . 'others may use it: run chmod 600 %%TESTDIR%%/mac-loose.jwks',
         'issuer');
 
 my %talks = (
@@ -292,7 +297,7 @@ refused('client_secret_file, loose',
                             '%%TESTDIR%%/secret-loose') },
         'client_secret_file "%%TESTDIR%%/secret-loose" holds secrets and '
         . 'group or others may use it: run '
-        . '"chmod 600 %%TESTDIR%%/secret-loose"', 'provider');
+        . 'chmod 600 %%TESTDIR%%/secret-loose', 'provider');
 
 for my $case (
     ['sealing_keys', sub { (store => "sealing_keys $_[0];") }, 'store'],
