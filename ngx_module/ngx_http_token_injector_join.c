@@ -145,7 +145,7 @@ ngx_http_token_injector_redirected(ngx_http_request_t *r,
 
     for (ctx = state->contexts; ctx; ctx = ctx->next) {
 
-        if (ctx->request == r) {
+        if (ctx->request == r && ctx->fetching) {
             ctx->unkept = 1;
             ngx_http_token_injector_fetched(ctx);
         }
