@@ -80,8 +80,8 @@ accepted('the example of the documentation', <<"EOT");
     token_provider outlook {
         store                  vault;
         grant                  authorization_code;
-        authorization_endpoint https://login.microsoftonline.com/contoso/oauth2/v2.0/authorize;
-        token_endpoint         https://login.microsoftonline.com/contoso/oauth2/v2.0/token;
+        authorization_endpoint https://login.example.com/oauth2/v2.0/authorize;
+        token_endpoint         https://login.example.com/oauth2/v2.0/token;
         client_id              0a1b;
         client_secret_file     %%TESTDIR%%/secret;
         client_auth            basic;
@@ -254,7 +254,8 @@ for my $case (['more.jwks', 1, '.+'],
         blocks(issuer => "keys_file %%TESTDIR%%/$file;"));
 
     is($code, 0, "$file: a bad key does not spoil its neighbours");
-    like($out, qr{^nginx:\ \[warn\]\ keys_file\ "[^"]+/\Q$file\E":\ key\ number\ $n
+    like($out, qr{^nginx:\ \[warn\]\ keys_file\ "[^"]+/\Q$file\E":
+                  \ key\ number\ $n
                   \ is\ not\ used:\ $why\ in\ \S+/nginx-test\.conf:\d+$}mx,
          'it is warned of');
 }

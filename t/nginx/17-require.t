@@ -107,7 +107,8 @@ for my $value ('x', '1', '00', '0.0', 'False', ' ', 'no', 1, -1, 0.5, $true,
     my $shown = ref $value eq 'ARRAY' ? "[@$value]" : $value;
     is(result('/', { a => $value }), 200, "\"$shown\" passes");
 }
-for my $value (undef, '', '0', 'false', 0, $false, [], {}, [''], [0], [$false], { x => 1 },
+for my $value (undef, '', '0', 'false', 0, $false, [], {}, [''], [0],
+               [$false], { x => 1 },
                "a\nb", "\x7f")
 {
     my $shown = JSON::PP->new->allow_nonref->encode($value);

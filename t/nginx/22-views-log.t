@@ -145,8 +145,10 @@ sub stripped {
     is($r->status(), $status, $name);
     is_deeply([map { $r->header($_) } qw(X-Auth X-Key X-Cookie)],
               ['[]', '[]', "[$cookie]"], "$name: add_header");
-    my @wrong = grep { !/ a=\[-\] k=\[-\] c=\[(?:\Q$cookie\E|-)\] s=\[-\] j=\[-\] u=\[-\] m=\[-?\]$/ }
-                split /\n/, $log;
+    my @wrong = grep {
+        !/\ a=\[-\]\ k=\[-\]\ c=\[(?:\Q$cookie\E|-)\]\ s=\[-\]\ j=\[-\]
+          \ u=\[-\]\ m=\[-?\]$/x
+    } split /\n/, $log;
     is_deeply(\@wrong, [], "$name: access log");
 }
 

@@ -15,6 +15,9 @@ my $up = upstream({
 my $alice = person('alice', tid => 'contoso');
 my $bob = person('bob');
 
+define(VARS => 's=$token_claim_sub u=$token_user i=$token_issuer '
+               . 'p=$token_provider r=$token_result '
+               . 'c=$token_cache_status e=$token_expires');
 redis_start();
 nginx_start(blocks(issuer => 'tenant_claim tid;') . <<'EOF');
 
@@ -39,9 +42,9 @@ nginx_start(blocks(issuer => 'tenant_claim tid;') . <<'EOF');
         listen 127.0.0.1:%%PORT%%;
         access_log %%TESTDIR%%/access.log vars;
 
-        proxy_set_header X-Vars "s=$token_claim_sub u=$token_user i=$token_issuer p=$token_provider r=$token_result c=$token_cache_status e=$token_expires";
+        proxy_set_header X-Vars "%%VARS%%";
         proxy_set_header X-Claim "[$token_claim_a]";
-        add_header X-Out "s=$token_claim_sub u=$token_user i=$token_issuer p=$token_provider r=$token_result c=$token_cache_status e=$token_expires" always;
+        add_header X-Out "%%VARS%%" always;
 
         location /claim/ {
             token_auth  plain;
