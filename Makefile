@@ -17,7 +17,6 @@ JOBS ?= $(shell n=$$(nproc); echo $$((n < 2 ? n : 2)))
 FUZZ_SECONDS ?= 60
 PROVE ?= prove -j2 -It/lib
 TESTS ?= $(wildcard t/*/*.t)
-APT ?= $(shell command -v apt-get)
 
 PKG_CONFIG ?= pkg-config
 LIBS = hiredis jansson libcrypto
@@ -45,7 +44,8 @@ Q = $(if $(V),,@)
 SAY = $(if $(V),@:,@echo "  $@")
 
 .PHONY: all deps dev-deps module tokenctl unit fuzz-replay fuzz interop \
-	test demo bench lint asan valgrind coverage install clean help FORCE \
+	test demo bench lint asan valgrind coverage install install-module \
+	install-tools deb deb-deps trixie clean help FORCE \
 	lint-style lint-gcc lint-cppcheck lint-clang
 
 
@@ -54,32 +54,22 @@ all: module tokenctl ## the module and tokenctl, below build/
 
 # --- what is needed ---------------------------------------------------------
 
-PACKAGES = gcc libc6-dev make perl pkg-config dpkg-dev nginx nginx-dev \
+C_PACKAGES = gcc libc6-dev make perl pkg-config dpkg-dev nginx nginx-dev \
 	libhiredis-dev libjansson-dev libssl-dev libcmocka-dev \
 	redis-server redis-tools libcrypt-jwt-perl libcryptx-perl \
-	python3-jwcrypto curl $(if $(shell command -v npm),,nodejs npm)
+	python3-jwcrypto
+PACKAGES = $(C_PACKAGES) curl $(if $(shell command -v npm),,nodejs npm)
 DEV_PACKAGES = clang clang-tidy clang-tools cppcheck valgrind gcovr wrk scdoc
+DEB_PACKAGES = build-essential debhelper dpkg-dev lintian scdoc debootstrap
 
 NPM_STAMPS = $(patsubst %,build/stamp/npm/%, \
 	$(shell find * -name package-lock.json -not -path '*/node_modules/*' \
 		-not -path 'build/*'))
 
-# missing PACKAGE…: those not installed, on a system that has dpkg
-missing = $(shell for p in $(1); do \
-	dpkg-query -W -f '$${Status}' $$p 2>/dev/null \
-	| grep -q 'ok installed' || echo $$p; done)
-sudo = $(shell test "$$(id -u)" = 0 || echo sudo)
-
-define apt-install
-	@m="$(call missing,$(1))"; \
-	if test -n "$$m" -a -z "$(APT)"; then \
-		echo "no apt-get here; the names on Debian:" $$m; \
-	elif test -n "$$m"; then \
-		set -e; echo "installing" $$m; \
-		$(sudo) $(APT) update -q </dev/null; \
-		$(sudo) env DEBIAN_FRONTEND=noninteractive $(APT) install -q -y \
-			--no-install-recommends $$m </dev/null; \
-	fi
+# not where there is no dpkg at all
+define install-packages
+	@if command -v dpkg-query > /dev/null; then t/packages.sh $(1); else \
+		echo "no dpkg here; the names on Debian:" $(1); fi
 	@mkdir -p build/stamp && touch $@
 endef
 
@@ -88,11 +78,16 @@ deps: build/stamp/packages $(NPM_STAMPS) ## install what is missing
 
 dev-deps: build/stamp/dev-packages ## install what lint, fuzz, asan, bench need
 
+deb-deps: build/stamp/deb-packages ## install what deb and trixie need
+
 build/stamp/packages: Makefile
-	$(call apt-install,$(PACKAGES))
+	$(call install-packages,$(PACKAGES))
 
 build/stamp/dev-packages: Makefile
-	$(call apt-install,$(DEV_PACKAGES))
+	$(call install-packages,$(DEV_PACKAGES))
+
+build/stamp/deb-packages: Makefile
+	$(call install-packages,$(DEB_PACKAGES))
 
 build/stamp/npm/%/package-lock.json: %/package-lock.json
 	cd $* && npm ci --no-audit --no-fund </dev/null
@@ -150,7 +145,7 @@ build/obj/$(1)/%.o: %.c $$(HEADERS) Makefile
 core-$(1) = $$(CORE:%.c=build/obj/$(1)/%.o)
 endef
 
-$(eval $(call variant,harden,$$(CC),$(HARDEN)))
+$(eval $(call variant,harden,$$(CC),$(HARDEN) $$(CPPFLAGS) $$(CFLAGS)))
 $(eval $(call variant,sanitize,$$(CC),$(SANITIZE)))
 $(eval $(call variant,plain,$$(CC),-O1 -g))
 $(eval $(call variant,coverage,$$(CC),-O0 -g --coverage))
@@ -163,7 +158,7 @@ tokenctl: build/tokenctl ## the operator's tool alone
 
 build/tokenctl: $(CLI:%.c=build/obj/harden/%.o) $(core-harden)
 	$(SAY)
-	$(Q)$(CC) $(HARDEN) $(HARDEN_LD) -o $@ $^ $(LIB_LIBS)
+	$(Q)$(CC) $(HARDEN) $(CFLAGS) $(HARDEN_LD) $(LDFLAGS) -o $@ $^ $(LIB_LIBS)
 
 
 # --- tests ------------------------------------------------------------------
@@ -341,28 +336,50 @@ MAN = $(if $(and $(wildcard docs/tokenctl.1.scd),$(shell command -v scdoc)), \
 	build/tokenctl.1)
 
 build/tokenctl.1: docs/tokenctl.1.scd
+	@mkdir -p $(@D)
 	scdoc < $< > $@
 
 # where Debian keeps those of its own modules: a link to it in
 # /etc/nginx/modules-enabled switches the module on
 SNIPPET = $(PREFIX)/share/nginx/modules-available/mod-http-token-injector.conf
 
-install: all $(MAN) ## module, tokenctl, manual, completion; takes DESTDIR
+install: install-module install-tools ## what follows; takes DESTDIR, PREFIX
+
+install-module: module ## the module, where nginx looks for it
 	@test -n "$(MODULES_PATH)" || { \
 		echo "nginx -V names no --modules-path: set MODULES_PATH"; exit 1; }
-	install -d $(DESTDIR)$(MODULES_PATH) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(MODULES_PATH) $(DESTDIR)$(dir $(SNIPPET))
 	install -m 644 build/$(NAME).so $(DESTDIR)$(MODULES_PATH)/
-	install -m 755 build/tokenctl $(DESTDIR)$(PREFIX)/bin/
-	install -d $(DESTDIR)$(dir $(SNIPPET))
 	echo "load_module modules/$(NAME).so;" > $(DESTDIR)$(SNIPPET)
+
+install-tools: tokenctl $(MAN) ## tokenctl, manual, completion
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 build/tokenctl $(DESTDIR)$(PREFIX)/bin/
 	$(if $(MAN),install -d $(DESTDIR)$(PREFIX)/share/man/man1)
 	$(if $(MAN),install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/)
 	$(if $(COMPLETION),install -D -m 644 $(COMPLETION) \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tokenctl)
+
+
+# --- Debian -----------------------------------------------------------------
+
+# of a copy: dpkg-buildpackage writes to its tree and to the folder above it
+deb: build/stamp/packages deb-deps ## the packages, below build/deb/, and what lintian says
+	rm -rf build/deb && mkdir -p build/deb/src
+	tar -c --exclude=./build --exclude=./.git --exclude=node_modules . \
+		| tar -x --no-same-owner -C build/deb/src
+	cd build/deb/src && env -u MAKEFLAGS -u MAKELEVEL \
+		dpkg-buildpackage -us -uc -b > ../build.log 2>&1 || \
+		{ tail -n 40 ../build.log; exit 1; }
+	lintian --fail-on error --display-info build/deb/*.changes
+	@ls build/deb/*.deb
+
+trixie: deb-deps ## build and test on Debian 13, below build/trixie/
+	PACKAGES="$(C_PACKAGES)" t/trixie.sh
 
 clean: ## remove build/
 	rm -rf build
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-		while IFS='|' read -r t d; do printf '%-14s%s\n' "$$t" "$$d"; done
+		while IFS='|' read -r t d; do printf '%-16s%s\n' "$$t" "$$d"; done
