@@ -14,7 +14,8 @@ my $proxy = proxy();
 
 redis_start();
 nginx_start(blocks(store => "server 127.0.0.1:%%PROXY%%;\nlocal_valid 0;\n"
-                            . 'timeout 100ms;') . <<'CONF', log_level => 'info');
+                            . 'timeout 100ms;')
+            . <<'CONF', log_level => 'info');
 
     token_store patient {
         server        127.0.0.1:%%PROXY%%;

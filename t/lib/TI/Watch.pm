@@ -9,9 +9,7 @@ use warnings;
 use Exporter qw(import);
 use Test::More ();
 
-use TI::Env qw(testdir subst write_file wait_for alive spawn end_process
-               at_end patience);
-use TI::Http qw(get parallel);
+use TI::Env qw(testdir write_file wait_for alive spawn end_process at_end);
 use TI::Nginx qw(nginx_workers error_log);
 use TI::Redis qw(redis redis_hash);
 
@@ -83,9 +81,7 @@ sub fds_are {
     my ($count, $name, $pid) = @_;
 
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my $ok = eval {
-        wait_for(sub { worker_fds($pid) == $count }, 'descriptors');
-    };
+    eval { wait_for(sub { worker_fds($pid) == $count }, 'descriptors') };
 
     return Test::More::is(worker_fds($pid), $count,
                           $name // 'descriptors are what they were');
