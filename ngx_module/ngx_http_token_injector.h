@@ -20,6 +20,11 @@
 #include "ngx_http_token_injector_redis.h"
 
 
+/* what token_cache_max_size may be at most */
+
+#define NGX_HTTP_TOKEN_INJECTOR_ANSWER_MAX  (16 * 1024 * 1024)
+
+
 /* where a block or a name stands, for errors that come up after parsing */
 
 typedef struct {
@@ -141,7 +146,6 @@ typedef struct {
     size_t                         memory_size;
     ngx_shm_zone_t                *memory;
     ti_crypto_t                   *crypto;
-    size_t                         max_answer;
     ngx_flag_t                     used;
 
     ngx_array_t                   *volatiles;    /* see views */
@@ -268,6 +272,7 @@ struct ngx_http_token_injector_ctx_s {
     /* unseal, inject */
 
     ngx_str_t                             bearer;    /* "Bearer …": wiped */
+    ngx_str_t                             written;   /* upstream's: wiped */
     ngx_http_token_injector_view_t        injected;
     ngx_http_handler_pt                   handler;   /* the location's */
     ngx_int_t                           (*create_request)(
@@ -300,7 +305,6 @@ struct ngx_http_token_injector_ctx_s {
     unsigned                              unkept:1;     /* and won't be */
     unsigned                              joined:1;
     unsigned                              waits:1;
-    unsigned                              has_injected:1;
 };
 
 

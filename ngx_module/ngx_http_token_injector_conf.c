@@ -22,6 +22,9 @@ static char *ngx_http_token_injector_conf_user_key(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_token_injector_conf_cache(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_conf_max_size(ngx_conf_t *cf, void *post,
+    void *data);
+static ngx_uint_t ngx_http_token_injector_conf_word(ngx_str_t *s);
 static char *ngx_http_token_injector_conf_vary(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_token_injector_conf_values(ngx_conf_t *cf,
@@ -36,6 +39,11 @@ static ngx_conf_bitmask_t  ngx_http_token_injector_methods[] = {
     { ngx_string("HEAD"), NGX_HTTP_HEAD },
     { ngx_string("POST"), NGX_HTTP_POST },
     { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_post_t  ngx_http_token_injector_max_size_post = {
+    ngx_http_token_injector_conf_max_size
 };
 
 
@@ -130,7 +138,7 @@ ngx_command_t  ngx_http_token_injector_commands[] = {
       ngx_conf_set_size_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_token_injector_loc_conf_t, cache_max_size),
-      NULL },
+      &ngx_http_token_injector_max_size_post },
 
       ngx_null_command
 };
@@ -420,7 +428,8 @@ static char *
 ngx_http_token_injector_conf_source(ngx_conf_t *cf, const char *directive,
     ngx_str_t *variable, ngx_http_token_injector_source_t *source)
 {
-    size_t  prefix;
+    size_t     prefix;
+    ngx_str_t  cookie = ngx_string("cookie");
 
     if (variable->len > 6
         && ngx_strncmp(variable->data, "$http_", 6) == 0)
@@ -445,11 +454,44 @@ ngx_http_token_injector_conf_source(ngx_conf_t *cf, const char *directive,
     source->name.data = variable->data + prefix;
     source->name.len = variable->len - prefix;
 
+    if (!ngx_http_token_injector_conf_word(&source->name)
+        || (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER
+            && source->name.len == cookie.len
+            && ngx_strncasecmp(source->name.data, cookie.data, cookie.len)
+               == 0))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" can't be a source of \"%s\": name one "
+                           "header or one cookie as its variable is spelt",
+                           variable, directive);
+        return NGX_CONF_ERROR;
+    }
+
     if (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER) {
         ngx_strlow(source->name.data, source->name.data, source->name.len);
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* what can be in the name of a variable, and so can be found by one */
+
+static ngx_uint_t
+ngx_http_token_injector_conf_word(ngx_str_t *s)
+{
+    u_char  c;
+    size_t  i;
+
+    for (i = 0; i < s->len; i++) {
+        c = ngx_tolower(s->data[i]);
+
+        if ((c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_') {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -490,6 +532,19 @@ ngx_http_token_injector_conf_cache(ngx_conf_t *cf, ngx_command_t *cmd,
 
     if (lcf->cache == (time_t) NGX_ERROR || lcf->cache == 0) {
         return "takes a time of at least one second, or \"off\"";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_token_injector_conf_max_size(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t  *size = data;
+
+    if (*size > NGX_HTTP_TOKEN_INJECTOR_ANSWER_MAX) {
+        return "is more than 16m";
     }
 
     return NGX_CONF_OK;

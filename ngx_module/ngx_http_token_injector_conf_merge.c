@@ -166,8 +166,6 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_ERROR;
     }
 
-    mcf->max_answer = ngx_max(mcf->max_answer, conf->cache_max_size);
-
     if (own_cache && conf->inject.len == 0 && clcf->name.len) {
         ngx_http_token_injector_conf_error(cf, NGX_LOG_WARN,
                           &conf->cache_place,

@@ -204,14 +204,15 @@ ngx_http_token_injector_answer_request(ngx_http_token_injector_ctx_t *ctx,
 }
 
 
-/* NGX_DECLINED: the body is not in memory */
+/* NGX_DECLINED: the body is not in memory, or not all of it */
 
 static ngx_int_t
 ngx_http_token_injector_answer_body(ngx_http_token_injector_ctx_t *ctx,
     u_char *digest)
 {
+    off_t                                 length;
     size_t                                n;
-    ti_str_t                              parts[4];
+    ti_str_t                             *parts;
     ngx_chain_t                          *cl;
     ngx_http_request_t                   *r;
     ngx_http_token_injector_main_conf_t  *mcf;
@@ -220,21 +221,42 @@ ngx_http_token_injector_answer_body(ngx_http_token_injector_ctx_t *ctx,
     mcf = ngx_http_token_injector_main(r);
 
     n = 0;
+    parts = NULL;
 
     if (r->method == NGX_HTTP_POST && r->request_body) {
 
-        if (r->request_body->temp_file) {
+        if (r->request_body->temp_file || r->reading_body) {
             return NGX_DECLINED;
         }
 
         for (cl = r->request_body->bufs; cl; cl = cl->next) {
+            n++;
+        }
 
-            if (n == 4 || cl->buf->in_file) {
+        parts = ngx_palloc(r->pool, ngx_max(n, 1) * sizeof(ti_str_t));
+        if (parts == NULL) {
+            return NGX_ERROR;
+        }
+
+        n = 0;
+        length = 0;
+
+        for (cl = r->request_body->bufs; cl; cl = cl->next) {
+
+            if (cl->buf->in_file) {
                 return NGX_DECLINED;
             }
 
+            length += ngx_buf_size(cl->buf);
             parts[n++] = ti_str_from(cl->buf->pos,
                                      cl->buf->last - cl->buf->pos);
+        }
+
+        if (r == r->main && r->headers_in.content_length_n > 0
+            && r->headers_in.content_length_n != length)
+        {
+            /* passed on unbuffered before it came here */
+            return NGX_DECLINED;
         }
     }
 

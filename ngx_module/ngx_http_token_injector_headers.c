@@ -6,9 +6,8 @@
 #include "ngx_http_token_injector.h"
 
 
-static ngx_int_t ngx_http_token_injector_read_header(ngx_table_elt_t *h,
+static ngx_uint_t ngx_http_token_injector_read_header(ngx_table_elt_t *h,
     ngx_http_token_injector_source_t *source, ti_str_t *value);
-
 
 
 /* is it a header that $http_NAME would read, in whatever spelling? */
@@ -156,11 +155,7 @@ ngx_http_token_injector_read(ngx_http_token_injector_ctx_t *ctx,
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            if (ngx_http_token_injector_read_header(&h[i], source, value)
-                == NGX_OK)
-            {
-                n++;
-            }
+            n += ngx_http_token_injector_read_header(&h[i], source, value);
         }
     }
 
@@ -172,7 +167,9 @@ ngx_http_token_injector_read(ngx_http_token_injector_ctx_t *ctx,
 }
 
 
-static ngx_int_t
+/* how often it is there */
+
+static ngx_uint_t
 ngx_http_token_injector_read_header(ngx_table_elt_t *h,
     ngx_http_token_injector_source_t *source, ti_str_t *value)
 {
@@ -189,22 +186,20 @@ ngx_http_token_injector_read_header(ngx_table_elt_t *h,
     }
 
     if (!ngx_http_token_injector_named(h, &name)) {
-        return NGX_DECLINED;
+        return 0;
     }
 
     text = ngx_http_token_injector_str(&h->value);
 
-    if (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE
-        && ti_header_cookie(text, ngx_http_token_injector_str(&source->name),
-                            &text)
-           != TI_OK)
-    {
-        return NGX_DECLINED;
+    if (source->from == NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE) {
+        return ti_header_cookie(text,
+                                ngx_http_token_injector_str(&source->name),
+                                value);
     }
 
     *value = text;
 
-    return NGX_OK;
+    return 1;
 }
 
 

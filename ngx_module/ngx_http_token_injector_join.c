@@ -59,6 +59,7 @@ ngx_http_token_injector_join(ngx_http_token_injector_ctx_t *ctx)
     }
 
     ctx->fetching = 1;
+    ctx->patience = ngx_current_msec + NGX_HTTP_TOKEN_INJECTOR_PATIENCE;
 
     /* the one before may have ended between the last look and the claim */
 
@@ -170,15 +171,19 @@ ngx_http_token_injector_fetched(ngx_http_token_injector_ctx_t *ctx)
     memory = ngx_http_token_injector_main(ctx->request)->memory;
 
     if (ctx->unkept) {
-        ngx_str_null(&nothing);
+        ngx_str_set(&nothing, "");
 
         (void) ngx_http_token_injector_memory_put(memory,
                                NGX_HTTP_TOKEN_INJECTOR_UNKEPT, ctx->digest,
                                &nothing, NGX_HTTP_TOKEN_INJECTOR_UNKEPT_TIME);
     }
 
-    ngx_http_token_injector_memory_remove(memory,
+    /* past its time the claim is another's */
+
+    if ((ngx_msec_int_t) (ctx->patience - ngx_current_msec) > 0) {
+        ngx_http_token_injector_memory_remove(memory,
                               NGX_HTTP_TOKEN_INJECTOR_FETCHING, ctx->digest);
+    }
 
     for (q = ngx_queue_head(&ngx_http_token_injector_worker.waiting);
          q != ngx_queue_sentinel(&ngx_http_token_injector_worker.waiting);

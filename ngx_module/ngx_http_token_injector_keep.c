@@ -357,6 +357,11 @@ ngx_http_token_injector_keep_seal(ngx_http_token_injector_ctx_t *ctx,
     random = ti_crypto_random();
 
     sealed->len = ti_answer_sealed_len(answer);
+
+    if (sealed->len > ctx->conf->cache_max_size + TI_RECORD_MAX) {
+        return NGX_DECLINED;
+    }
+
     sealed->data = ngx_palloc(ctx->request->pool, sealed->len);
 
     if (sealed->data == NULL) {
@@ -466,10 +471,17 @@ ngx_http_token_injector_keep_share(ngx_http_token_injector_ctx_t *ctx,
 {
     u_char                               ttl[NGX_TIME_T_LEN];
     ngx_str_t                            argv[5];
+    ngx_http_token_injector_redis_t     *redis;
     ngx_http_token_injector_store_t     *store;
     ngx_http_token_injector_redis_op_t  *op;
 
     store = ctx->conf->provider->store;
+    redis = ngx_http_token_injector_worker.stores[store->index];
+
+    if (!ngx_http_token_injector_redis_up(redis)) {
+        /* nobody waits for it: not worth the memory of a queue */
+        return;
+    }
 
     ngx_str_set(&argv[0], "SET");
 
@@ -482,9 +494,8 @@ ngx_http_token_injector_keep_share(ngx_http_token_injector_ctx_t *ctx,
     argv[4].data = ttl;
     argv[4].len = ngx_sprintf(ttl, "%T", ctx->conf->cache) - ttl;
 
-    op = ngx_http_token_injector_redis_begin(
-                          ngx_http_token_injector_worker.stores[store->index],
-                          ngx_http_token_injector_kept, store);
+    op = ngx_http_token_injector_redis_begin(redis,
+                                         ngx_http_token_injector_kept, store);
 
     if (op == NULL) {
         return;

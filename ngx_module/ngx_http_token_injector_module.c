@@ -162,8 +162,11 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
 
     for (i = 0; i < mcf->stores.nelts; i++) {
 
-        /* what one reply may be: an answer and some, or a record */
-        store[i]->redis.max_reply = mcf->max_answer + 4 * TI_RECORD_MAX;
+        /*
+         * Not what this configuration would keep: the answers of another
+         * node or of yesterday may be larger.
+         */
+        store[i]->redis.max_reply = 2 * NGX_HTTP_TOKEN_INJECTOR_ANSWER_MAX;
 
         worker->stores[i] = ngx_http_token_injector_redis_create(cycle,
                                                           &store[i]->redis);

@@ -6,6 +6,8 @@
 #include "ngx_http_token_injector.h"
 
 
+static void ngx_http_token_injector_problem_withdraw_headers(
+    ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_challenge(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_str_t *ngx_http_token_injector_description(ti_result_t result);
@@ -19,13 +21,22 @@ static ngx_str_t *ngx_http_token_injector_description(ti_result_t result);
 ngx_int_t
 ngx_http_token_injector_problem_begin(ngx_http_token_injector_ctx_t *ctx)
 {
-    u_char                  *p;
-    ngx_str_t                value;
-    ngx_http_request_t      *r;
-    const ti_result_info_t  *info;
+    u_char                         *p;
+    ngx_str_t                       value;
+    ngx_http_request_t             *r;
+    const ti_result_info_t         *info;
+    ngx_http_token_injector_ctx_t  *other;
 
     r = ctx->request;
     info = ti_result_info(ctx->result);
+
+    /* what a page of an earlier refusal is judged to be replaces that */
+
+    for (other = ctx->state->contexts; other; other = other->next) {
+        if (other->request == r) {
+            ngx_http_token_injector_problem_withdraw_headers(other);
+        }
+    }
 
     ngx_str_set(&value, "no-store");
 
@@ -113,6 +124,12 @@ ngx_http_token_injector_challenge(ngx_http_token_injector_ctx_t *ctx)
     }
 
     ctx->headers[2] = h;
+
+#if (nginx_version >= 1023000)
+    /* beside what another access module asked for */
+    h->next = r->headers_out.www_authenticate;
+#endif
+
     r->headers_out.www_authenticate = h;
 
     return NGX_OK;
@@ -145,6 +162,16 @@ ngx_http_token_injector_description(ti_result_t result)
 void
 ngx_http_token_injector_problem_withdraw(ngx_http_token_injector_ctx_t *ctx)
 {
+    ngx_http_token_injector_problem_withdraw_headers(ctx);
+
+    ctx->refused = 0;
+}
+
+
+static void
+ngx_http_token_injector_problem_withdraw_headers(
+    ngx_http_token_injector_ctx_t *ctx)
+{
     ngx_uint_t  i;
 
     for (i = 0; i < 3; i++) {
@@ -153,8 +180,6 @@ ngx_http_token_injector_problem_withdraw(ngx_http_token_injector_ctx_t *ctx)
             ctx->headers[i] = NULL;
         }
     }
-
-    ctx->refused = 0;
 }
 
 

@@ -186,6 +186,12 @@ ngx_http_token_injector_ask(ngx_http_token_injector_ctx_t *ctx)
 
     store = ctx->conf->provider->store;
 
+    if (store->index >= ngx_http_token_injector_worker.nstores) {
+        /* "master_process off" and a reload: no worker was begun for it */
+        return ngx_http_token_injector_refuse(ctx, TI_RESULT_INTERNAL_ERROR,
+                                 "the store is not open in this process");
+    }
+
     op = ngx_http_token_injector_redis_begin(
                           ngx_http_token_injector_worker.stores[store->index],
                           ngx_http_token_injector_reply, ctx);
@@ -397,7 +403,11 @@ static void
 ngx_http_token_injector_reply_answer(ngx_http_token_injector_ctx_t *ctx,
     const ti_resp_reply_t *reply)
 {
-    if (reply->type != TI_RESP_STRING) {
+    /* twice the size leaves room for headers, and for who kept it */
+
+    if (reply->type != TI_RESP_STRING
+        || reply->str.len > 2 * ctx->conf->cache_max_size + TI_RECORD_MAX)
+    {
         return;
     }
 

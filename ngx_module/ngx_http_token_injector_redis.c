@@ -94,6 +94,14 @@ ngx_http_token_injector_redis_destroy(ngx_http_token_injector_redis_t *redis)
 }
 
 
+ngx_uint_t
+ngx_http_token_injector_redis_up(ngx_http_token_injector_redis_t *redis)
+{
+    return ngx_http_token_injector_redis_choose(redis)->state
+           == ngx_http_token_injector_redis_ready;
+}
+
+
 ngx_http_token_injector_redis_op_t *
 ngx_http_token_injector_redis_begin(ngx_http_token_injector_redis_t *redis,
     ngx_http_token_injector_redis_handler_pt handler, void *data)

@@ -60,6 +60,10 @@ ngx_http_token_injector_redis_t *ngx_http_token_injector_redis_create(
 void ngx_http_token_injector_redis_destroy(
     ngx_http_token_injector_redis_t *redis);
 
+/* is there a connection that could be written to at once? */
+ngx_uint_t ngx_http_token_injector_redis_up(
+    ngx_http_token_injector_redis_t *redis);
+
 /*
  * An operation is begun, gets up to three commands one by one and is sent, or
  * cancelled instead.  Where send() does not return NGX_OK the operation is

@@ -12,6 +12,7 @@
 
 #define NGX_HTTP_TOKEN_INJECTOR_REDIS_MAX_PAUSE  1000
 #define NGX_HTTP_TOKEN_INJECTOR_REDIS_READ       65536
+#define NGX_HTTP_TOKEN_INJECTOR_REDIS_KEEP       (256 * 1024)
 
 
 static void ngx_http_token_injector_redis_connected(
@@ -320,6 +321,12 @@ ngx_http_token_injector_redis_flush_handler(ngx_event_t *ev)
 
     conn->out_pos = 0;
     conn->out_len = 0;
+
+    if (conn->out_size > NGX_HTTP_TOKEN_INJECTOR_REDIS_KEEP) {
+        ngx_free(conn->out);
+        conn->out = NULL;
+        conn->out_size = 0;
+    }
 }
 
 

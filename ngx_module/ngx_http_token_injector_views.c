@@ -15,7 +15,8 @@
 
 
 static void ngx_http_token_injector_cleanup(void *data);
-static void ngx_http_token_injector_wipe_upstream(ngx_http_request_t *r);
+static void ngx_http_token_injector_written(
+    ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_strip_part(
     ngx_http_token_injector_ctx_t *ctx, ngx_list_part_t *part,
     ngx_http_token_injector_view_t *stripped);
@@ -97,30 +98,35 @@ ngx_http_token_injector_cleanup(void *data)
         ti_wipe((void *) ctx->token.data, ctx->token.len);
         ti_wipe((void *) ctx->user_key.data, ctx->user_key.len);
         ti_wipe(ctx->bearer.data, ctx->bearer.len);
-
-        if (ctx->has_injected) {
-            ngx_http_token_injector_wipe_upstream(ctx->request);
-        }
+        ti_wipe(ctx->written.data, ctx->written.len);
     }
 }
 
 
-/* the upstream's copy of what was sent to it */
+/*
+ * The upstream's copy of what is sent to it: the buffer that create_request()
+ * made a moment ago.  Not to be looked for later, when the upstream may have
+ * given the chain that it hangs on to others; and not at all where the body is
+ * sent as it comes, since that may have begun.
+ */
 
 static void
-ngx_http_token_injector_wipe_upstream(ngx_http_request_t *r)
+ngx_http_token_injector_written(ngx_http_token_injector_ctx_t *ctx)
 {
-    ngx_buf_t  *b;
+    ngx_chain_t         *cl;
+    ngx_http_request_t  *r;
 
-    if (r->upstream == NULL || r->upstream->request_bufs == NULL) {
+    r = ctx->request;
+    cl = r->upstream->request_bufs;
+
+    if (cl == NULL || !cl->buf->temporary
+        || (r->request_body && cl == r->request_body->bufs))
+    {
         return;
     }
 
-    b = r->upstream->request_bufs->buf;
-
-    if (b->temporary && b->start) {
-        ti_wipe(b->start, b->end - b->start);
-    }
+    ctx->written.data = cl->buf->start;
+    ctx->written.len = cl->buf->end - cl->buf->start;
 }
 
 
@@ -389,7 +395,6 @@ ngx_http_token_injector_prepare(ngx_http_token_injector_ctx_t *ctx)
     h->value = ctx->bearer;
 
     view->authorization = h;
-    ctx->has_injected = 1;
 
     return NGX_OK;
 }
@@ -427,8 +432,17 @@ ngx_http_token_injector_content_handler(ngx_http_request_t *r)
         /* a clone begins here, with its parent's handler and headers */
         ctx = ngx_http_get_module_ctx(r->parent,
                                       ngx_http_token_injector_module);
+        if (ctx == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
 
-        return ctx ? ctx->handler(r) : NGX_HTTP_INTERNAL_SERVER_ERROR;
+        ngx_http_token_injector_view(r, &ctx->injected);
+
+        rc = ctx->handler(r);
+
+        ngx_http_token_injector_view(r, &ctx->state->stripped);
+
+        return rc;
     }
 
     ngx_http_token_injector_view(r, &ctx->injected);
@@ -442,6 +456,10 @@ ngx_http_token_injector_content_handler(ngx_http_request_t *r)
         && r->upstream->create_request
         && ngx_http_get_module_ctx(r, ngx_http_token_injector_module) == ctx)
     {
+        if (!r->request_body_no_buffering) {
+            ngx_http_token_injector_written(ctx);
+        }
+
         ctx->create_request = r->upstream->create_request;
         r->upstream->create_request = ngx_http_token_injector_create_request;
     }
@@ -465,6 +483,10 @@ ngx_http_token_injector_create_request(ngx_http_request_t *r)
     ngx_http_token_injector_view(r, &ctx->injected);
 
     rc = ctx->create_request(r);
+
+    if (rc == NGX_OK) {
+        ngx_http_token_injector_written(ctx);
+    }
 
     ngx_http_token_injector_view(r, &ctx->state->stripped);
     ngx_http_token_injector_forget(r, ngx_http_token_injector_token(ctx));

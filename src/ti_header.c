@@ -192,20 +192,27 @@ ti_header_cookie_strip(unsigned char *dst, ti_str_t value, ti_str_t name)
 }
 
 
-ti_rc_t
+size_t
 ti_header_cookie(ti_str_t value, ti_str_t name, ti_str_t *out)
 {
-    ti_str_t  rest, pair;
+    size_t    n;
+    ti_str_t  rest, pair, found;
 
+    n = 0;
     rest = value;
 
     while (ti_split(&rest, ';', &pair)) {
-        if (ti_cookie_value(pair, name, out) == TI_OK) {
-            return TI_OK;
+
+        if (ti_cookie_value(pair, name, &found) != TI_OK) {
+            continue;
+        }
+
+        if (n++ == 0) {
+            *out = found;
         }
     }
 
-    return TI_DECLINED;
+    return n;
 }
 
 

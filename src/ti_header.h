@@ -38,11 +38,12 @@ size_t ti_header_cookie_strip(unsigned char *dst, ti_str_t value,
     ti_str_t name);
 
 /*
- * The value of the first cookie of that name in a Cookie header, found as
- * above, borrowed; TI_DECLINED where there is none.
+ * How many cookies of that name are in a Cookie header, found as above; *out
+ * is the first one's value, borrowed.  More than one is somebody's trick: two
+ * who read it need not mean the same.
  */
 
-ti_rc_t ti_header_cookie(ti_str_t value, ti_str_t name, ti_str_t *out);
+size_t ti_header_cookie(ti_str_t value, ti_str_t name, ti_str_t *out);
 
 
 /*

@@ -337,26 +337,21 @@ ti_jwt_check_origin(ti_crypto_t *crypto, const ti_jwt_issuer_t *issuer,
 
 /* RFC 7519 section 4.1.4, stricter: the claim must be there, whole, >= 0. */
 
-static ti_result_t
-ti_jwt_check_exp(const ti_jwt_issuer_t *issuer, int64_t now, ti_jwt_t *jwt,
+static ti_rc_t
+ti_jwt_check_exp(const ti_jwt_issuer_t *issuer, ti_jwt_t *jwt,
     const char **why)
 {
     int64_t  exp;
 
     if (ti_json_integer(jwt->claims, "exp", 0, INT64_MAX, &exp) != TI_OK) {
         *why = "exp is absent or not a non-negative integer";
-        return TI_RESULT_TOKEN_INVALID;
+        return TI_DECLINED;
     }
 
     jwt->expires = (exp > INT64_MAX - issuer->leeway) ? INT64_MAX
                                                       : exp + issuer->leeway;
 
-    if (now >= jwt->expires) {
-        *why = "token expired";
-        return TI_RESULT_TOKEN_EXPIRED;
-    }
-
-    return TI_RESULT_OK;
+    return TI_OK;
 }
 
 
@@ -480,31 +475,37 @@ ti_jwt_check_caller(const ti_pool_t *pool, const ti_jwt_issuer_t *issuer,
 }
 
 
-/* Does what was said hold, here and now? */
+/*
+ * Does what was said hold, here and now?  Expiry comes last: that a token is
+ * over says that it was good before.
+ */
 
 static ti_result_t
 ti_jwt_check_claims(const ti_pool_t *pool, const ti_jwt_issuer_t *issuer,
     int64_t now, ti_jwt_t *jwt, const char **why)
 {
-    ti_rc_t      rc;
-    ti_result_t  result;
+    ti_rc_t  rc;
 
-    result = ti_jwt_check_exp(issuer, now, jwt, why);
-    if (result != TI_RESULT_OK) {
-        return result;
+    rc = ti_jwt_check_exp(issuer, jwt, why);
+
+    if (rc == TI_OK) {
+        rc = ti_jwt_check_begun(issuer, now, jwt->claims, why);
     }
 
-    rc = ti_jwt_check_begun(issuer, now, jwt->claims, why);
-    if (rc != TI_OK) {
-        return ti_jwt_result(rc);
+    if (rc == TI_OK) {
+        rc = ti_jwt_check_aud(issuer, jwt->claims, why);
     }
 
-    rc = ti_jwt_check_aud(issuer, jwt->claims, why);
-    if (rc != TI_OK) {
-        return ti_jwt_result(rc);
+    if (rc == TI_OK) {
+        rc = ti_jwt_check_caller(pool, issuer, jwt, why);
     }
 
-    return ti_jwt_result(ti_jwt_check_caller(pool, issuer, jwt, why));
+    if (rc == TI_OK && now >= jwt->expires) {
+        *why = "token expired";
+        return TI_RESULT_TOKEN_EXPIRED;
+    }
+
+    return ti_jwt_result(rc);
 }
 
 

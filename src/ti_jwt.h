@@ -38,11 +38,11 @@ typedef struct {
 
 /*
  * Judges a token of at most TI_TOKEN_MAX bytes.  In order: form, header,
- * issuer by "iss", algorithm, key, signature, exp, nbf, iat, aud, user and
- * tenant.  A token is expired when now >= exp + leeway; nbf and iat may be
- * leeway ahead.  "crit", "b64", an encrypted or nested token, "exp" that is
- * not a non-negative integer: TI_RESULT_TOKEN_INVALID.  Keys in the header
- * are never looked at.
+ * issuer by "iss", algorithm, key, signature, claims (exp is there, nbf, iat,
+ * aud, user and tenant hold), and last whether it is expired.  A token is
+ * expired when now >= exp + leeway; nbf and iat may be leeway ahead.  "crit",
+ * "b64", an encrypted or nested token, "exp" that is not a non-negative
+ * integer: TI_RESULT_TOKEN_INVALID.  Keys in the header are never looked at.
  *
  * Returns TI_RESULT_OK with *jwt filled; TI_RESULT_TOKEN_INVALID,
  * TI_RESULT_TOKEN_EXPIRED, TI_RESULT_KEYS_UNAVAILABLE (an issuer without a

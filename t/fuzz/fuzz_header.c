@@ -90,12 +90,12 @@ strip(ti_str_t value, ti_str_t name)
 
     left = ti_str_from(dst, n);
     must(!nginx_could_find(left, name));
-    must(ti_header_cookie(left, name, &found) == TI_DECLINED);
+    must(ti_header_cookie(left, name, &found) == 0);
 
     must(ti_header_cookie_strip(again, left, name) == n);
     must(n == 0 || memcmp(dst, again, n) == 0);
 
-    if (ti_header_cookie(value, name, &found) == TI_OK) {
+    if (ti_header_cookie(value, name, &found) != 0) {
         must(found.data >= value.data
              && found.data + found.len <= value.data + value.len);
 

@@ -156,24 +156,24 @@ reads_one_cookie(void **state)
 
     cookies = ti_str("a=1; s2=no; S= yes ; s=later; t=\"q, s=x\"; e=");
 
-    assert_int_equal(ti_header_cookie(cookies, ti_str("s"), &v), TI_OK);
+    assert_int_equal(ti_header_cookie(cookies, ti_str("s"), &v), 3);
     assert_str(v, "yes");
-    assert_int_equal(ti_header_cookie(cookies, ti_str("a"), &v), TI_OK);
+    assert_int_equal(ti_header_cookie(cookies, ti_str("a"), &v), 1);
     assert_str(v, "1");
-    assert_int_equal(ti_header_cookie(cookies, ti_str("e"), &v), TI_OK);
+    assert_int_equal(ti_header_cookie(cookies, ti_str("e"), &v), 1);
     assert_str(v, "");
-    assert_int_equal(ti_header_cookie(cookies, ti_str("t"), &v), TI_OK);
+    assert_int_equal(ti_header_cookie(cookies, ti_str("t"), &v), 1);
     assert_str(v, "\"q, s=x\"");
     assert_int_equal(ti_header_cookie(ti_str("a=1,s=2,b=3; c"), ti_str("s"),
                                       &v),
-                     TI_OK);
+                     1);
     assert_str(v, "2,b=3");                 /* as nginx has it */
 
-    assert_int_equal(ti_header_cookie(cookies, ti_str("b"), &v), TI_DECLINED);
+    assert_int_equal(ti_header_cookie(cookies, ti_str("b"), &v), 0);
     assert_int_equal(ti_header_cookie(ti_str("s"), ti_str("s"), &v),
-                     TI_DECLINED);
+                     0);
     assert_int_equal(ti_header_cookie(ti_null_str, ti_str("s"), &v),
-                     TI_DECLINED);
+                     0);
 }
 
 

@@ -337,10 +337,17 @@ test_order(void **state)
     expired(token);
     refused(changed(token, 20), "signature does not verify");
 
-    /* exp, nbf, iat, aud, user */
+    /* exp is there, nbf, iat, aud, user; only then is it past */
 
-    expired(signed_claims("{\"iss\":\"https://a.example/\",\"exp\":1,"
-                          "\"nbf\":null}"));
+    refused(signed_claims("{\"iss\":\"https://a.example/\",\"exp\":1,"
+                          "\"nbf\":null}"),
+            "nbf is not a non-negative integer");
+    refused(signed_claims("{\"iss\":\"https://a.example/\",\"exp\":1,"
+                          "\"aud\":\"api://else\"}"),
+            "aud names none of the issuer's audiences");
+    refused(signed_claims("{\"iss\":\"https://a.example/\",\"exp\":1,"
+                          "\"aud\":\"api://a\"}"),
+            "user claim is absent, empty or no name");
     refused(signed_claims("{\"iss\":\"https://a.example/\",\"exp\":1800000000,"
                           "\"nbf\":1700000001,\"iat\":null}"),
             "token is not valid yet");
