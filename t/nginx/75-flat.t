@@ -205,8 +205,8 @@ is(scalar(@wrong), 0, 'each was answered as it should be')
     or diag(join "\n", splice(@wrong, 0, 5));
 cmp_ok($grown, '<', 512, 'the worker did not grow');
 
-# of the connections kept to the upstream there may be fewer
-wait_for(sub { worker_fds() <= $fds }, 'descriptors to be given back');
-cmp_ok(worker_fds(), '<=', $fds, 'nor does it hold more descriptors');
+# of the connections kept to the upstream there may be more or fewer, up to 16
+wait_for(sub { worker_fds() <= $fds + 16 }, 'descriptors to be given back');
+cmp_ok(worker_fds(), '<=', $fds + 16, 'nor does it hold more descriptors');
 
 done_testing();
