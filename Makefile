@@ -350,7 +350,8 @@ install-module: module ## the module, where nginx looks for it
 		echo "nginx -V names no --modules-path: set MODULES_PATH"; exit 1; }
 	install -d $(DESTDIR)$(MODULES_PATH) $(DESTDIR)$(dir $(SNIPPET))
 	install -m 644 build/$(NAME).so $(DESTDIR)$(MODULES_PATH)/
-	echo "load_module modules/$(NAME).so;" > $(DESTDIR)$(SNIPPET)
+	echo "load_module modules/$(NAME).so;" \
+		| install -m 644 /dev/stdin $(DESTDIR)$(SNIPPET)
 
 install-tools: tokenctl $(MAN) ## tokenctl, manual, completion
 	install -d $(DESTDIR)$(PREFIX)/bin

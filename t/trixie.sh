@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds and tests everything that needs no browser of packages from npm on
-# another Debian: a whole one, put below build/ by debootstrap.
+# Builds and tests, without what needs packages from npm, on another Debian:
+# a whole one, put below build/ by debootstrap.
 #
 #     t/trixie.sh                 make, unit tests, fuzz seeds, nginx tests
 #     t/trixie.sh COMMAND…        COMMAND instead, in the copy of the tree
