@@ -523,9 +523,12 @@ ngx_http_token_injector_rewrite_handler(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_token_injector_log_handler(ngx_http_request_t *r)
 {
+    ngx_http_token_injector_ctx_t    *ctx;
     ngx_http_token_injector_state_t  *state;
 
-    state = ngx_http_token_injector_state(r, 0);
+    ctx = ngx_http_get_module_ctx(r, ngx_http_token_injector_module);
+
+    state = ctx ? ctx->state : ngx_http_token_injector_state(r, 0);
 
     if (state && state->viewed) {
         ngx_http_token_injector_view(r, &state->stripped);
