@@ -314,6 +314,7 @@ asan: deps dev-deps ## the nginx tests on a sanitized nginx
 	JOBS=$(JOBS) t/asan.sh
 	TI_NGINX=$(CURDIR)/build/asan/nginx TI_NGINX_STATIC=1 TI_PATIENCE=5 \
 		ASAN_OPTIONS=detect_stack_use_after_return=1 \
+		LSAN_OPTIONS=print_suppressions=0:suppressions=$(CURDIR)/t/lsan.supp \
 		UBSAN_OPTIONS=print_stacktrace=1:suppressions=$(CURDIR)/t/ubsan.supp \
 		$(PROVE) $(wildcard t/nginx/*.t) </dev/null
 

@@ -366,12 +366,12 @@ ngx_http_token_injector_store_greet(ngx_conf_t *cf,
     store->redis.hello.len = old.len + command.len;
     store->redis.nhello++;
 
-    p = ngx_cpymem(p, old.data, old.len);
-    ngx_memcpy(p, command.data, command.len);
-
     if (old.len) {
+        p = ngx_cpymem(p, old.data, old.len);
         ngx_explicit_memzero(old.data, old.len);
     }
+
+    ngx_memcpy(p, command.data, command.len);
 
     ti_resp_command_free(&command);
 

@@ -203,7 +203,10 @@ note("$rounds rounds of $requests requests, $memory kB, then $grown more");
 cmp_ok($rounds * $requests, '>=', 50000, 'fifty thousand requests');
 is(scalar(@wrong), 0, 'each was answered as it should be')
     or diag(join "\n", splice(@wrong, 0, 5));
-cmp_ok($grown, '<', 512, 'the worker did not grow');
+SKIP: {
+    skip('a sanitizer keeps what was freed', 1) if patience() > 1;
+    cmp_ok($grown, '<', 512, 'the worker did not grow');
+}
 
 # of the connections kept to the upstream there may be more or fewer, up to 16
 wait_for(sub { worker_fds() <= $fds + 16 }, 'descriptors to be given back');
