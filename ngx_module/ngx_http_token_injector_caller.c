@@ -149,7 +149,9 @@ ngx_http_token_injector_credentials(ngx_http_token_injector_ctx_t *ctx,
 
     if (conf->auth == NULL) {
 
-        if (conf->provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT) {
+        if (conf->provider == NULL
+            || conf->provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT)
+        {
             *why = "\"token_inject\" of the server without \"token_auth\"";
             return TI_RESULT_TOKEN_MISSING;
         }
@@ -199,18 +201,19 @@ ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
     ti_str_t                              token;
     ngx_int_t                             rc;
     ngx_str_t                             sealed;
-    ngx_http_token_injector_store_t      *store;
+    ngx_http_token_injector_provider_t   *provider;
     ngx_http_token_injector_main_conf_t  *mcf;
 
     mcf = ngx_http_token_injector_main(ctx->request);
-    store = ctx->conf->provider ? ctx->conf->provider->store : NULL;
+    provider = ctx->conf->provider;
 
     /*
      * Without a caller nobody presents a secret: the sealing key stands in,
      * so that a dump of the zone opens nothing here either.
      */
 
-    token = ctx->conf->auth ? ctx->token : ti_keyring_first_key(store->ring);
+    token = ctx->conf->auth ? ctx->token
+                            : ti_keyring_first_key(provider->store->ring);
 
     if (ti_admission_id(mcf->crypto,
                ti_str_from(ngx_http_token_injector_memory_secret(mcf->memory),
@@ -236,7 +239,8 @@ ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
     }
 
     ctx->flow = ti_flow_admission(&ctx->head, ngx_time(),
-                                  store ? store->local_valid : 0);
+                                  provider ? provider->store->local_valid
+                                           : 0);
 
     if (ctx->flow == TI_FLOW_DISCARD) {
         ctx->flow = TI_FLOW_READ;

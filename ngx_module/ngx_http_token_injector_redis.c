@@ -68,7 +68,7 @@ void
 ngx_http_token_injector_redis_destroy(ngx_http_token_injector_redis_t *redis)
 {
     ngx_uint_t    i;
-    ngx_queue_t  *q;
+    ngx_queue_t  *q, *next;
 
     for (i = 0; i < redis->conf->connections; i++) {
 
@@ -85,12 +85,16 @@ ngx_http_token_injector_redis_destroy(ngx_http_token_injector_redis_t *redis)
         }
     }
 
-    while (!ngx_queue_empty(&redis->free)) {
-        q = ngx_queue_head(&redis->free);
-        ngx_queue_remove(q);
+    for (q = ngx_queue_head(&redis->free);
+         q != ngx_queue_sentinel(&redis->free);
+         q = next)
+    {
+        next = ngx_queue_next(q);
         ngx_free(ngx_queue_data(q, ngx_http_token_injector_redis_op_t,
                                 queue));
     }
+
+    ngx_queue_init(&redis->free);
 }
 
 

@@ -85,7 +85,7 @@ ngx_http_token_injector_redis_connect(
         c->write->handler = ngx_http_token_injector_redis_write_handler;
     }
 
-    if (rc != NGX_OK && rc != NGX_AGAIN) {
+    if (c == NULL || (rc != NGX_OK && rc != NGX_AGAIN)) {
         ngx_http_token_injector_redis_fail(conn, 0, err, "connect failed");
         return NGX_BUSY;
     }

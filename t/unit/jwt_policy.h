@@ -71,6 +71,7 @@ pool_alloc(void *data, size_t size)
     return data != NULL || pool_is_empty ? NULL : jm_alloc(size);
 }
 
+
 static ti_pool_t  pool = { pool_alloc, NULL };
 static ti_pool_t  no_pool = { pool_alloc, &no_pool };
 
