@@ -7,7 +7,8 @@
 #
 # NGX_DEBUG_PALLOC gives every allocation of a pool its own malloc(), which is
 # what lets the sanitizer see its ends.  --with-debug would change the
-# module's code, so it stays out.
+# module's code, so it stays out.  explicit_bzero(), which secrets are wiped
+# with, is none that the sanitizer looks into: it is bzero() here.
 
 set -eu
 
@@ -138,11 +139,12 @@ export ASAN_OPTIONS=detect_leaks=0
 cd "$dir/source"
 
 sanitize="-fsanitize=address,undefined"
-if [ ! -e objs/Makefile ] || [ "$root/config" -nt objs/Makefile ]; then
+if [ ! -e objs/Makefile ] || [ "$root/config" -nt objs/Makefile ] \
+   || [ "$root/t/asan.sh" -nt objs/Makefile ]; then
     ./configure --prefix=/usr/share/nginx \
         --with-cc="${CC:-gcc}" \
         --with-cc-opt="-O1 -g -fno-omit-frame-pointer $sanitize \
-                       -DNGX_DEBUG_PALLOC=1" \
+                       -DNGX_DEBUG_PALLOC=1 -Dexplicit_bzero=bzero" \
         --with-ld-opt="$sanitize" \
         --with-compat --with-threads --with-pcre-jit \
         --with-http_ssl_module --with-http_v2_module \
