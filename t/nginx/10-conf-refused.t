@@ -490,6 +490,18 @@ for my $from ('$arg_token', '$request_uri', 'cookie_a', '$http_', '$cookie_',
             "\"$from\" can't be a source of \"token_user_key\": it takes "
             . '$http_NAME or $cookie_NAME (a URL ends up in logs)', '<');
 }
+for my $from ('$http_cookie', '$http_Cookie', '$http_x-jwt', '$cookie_a-b',
+              '$http_a$cookie_b', '$cookie_a.b')
+{
+    my $why = '"%s" can\'t be a source of "%s": name one header or one '
+              . 'cookie as its variable is spelt';
+
+    refused("from=$from", { location => "token_auth corp from=$from; #<" },
+            sprintf($why, $from, 'from'), '<');
+    refused("token_user_key $from",
+            { location => "token_user_key $from; #<" },
+            sprintf($why, $from, 'token_user_key'), '<');
+}
 refused('token_auth of options alone',
         { location => 'token_auth realm=x; #<' },
         '"token_auth" directive names no token_issuer', '<');
@@ -518,6 +530,11 @@ refused('token_cache_methods PUT',
         'invalid value "PUT"', '<');
 refused('token_cache_max_size', { location => 'token_cache_max_size x; #<' },
         '"token_cache_max_size" directive invalid value', '<');
+for my $size ('16777217', '17m', '1024m') {
+    refused("token_cache_max_size $size",
+            { location => "token_cache_max_size $size; #<" },
+            '"token_cache_max_size" directive is more than 16m', '<');
+}
 refused('token_shared_memory', { http => 'token_shared_memory 255k; #<' },
         '"token_shared_memory" directive is too small: it needs at least '
         . '256k', '<');

@@ -418,6 +418,13 @@ for my $case ([{ tid => 't' }], [{ profile => { login => 'a' } }],
 invalid('expired', jwt({ exp => $now - 1 }), result => 'token-expired');
 invalid('expired in 1970', jwt({ exp => 0 }), result => 'token-expired');
 invalid('expired, signed by another', jwt({ exp => $now - 1 }, key => $mine));
+# of a token that was never good here it matters that it is not, and nothing
+# more
+invalid('expired, for another audience',
+        jwt({ exp => $now - 1, aud => 'api://other' }));
+invalid('expired, and not valid yet',
+        jwt({ exp => $now - 1, nbf => $now + 60 }));
+invalid('expired, without a user', jwt({ exp => $now - 1, sub => undef }));
 accepted('expired within leeway', jwt({ %many, exp => $now - 30 }), '/many/');
 accepted('nbf within leeway', jwt({ %many, nbf => $now + 30 }), '/many/');
 accepted('iat within leeway', jwt({ %many, iat => $now + 30 }), '/many/');
