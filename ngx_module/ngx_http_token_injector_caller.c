@@ -29,11 +29,6 @@ ngx_http_token_injector_authenticate(ngx_http_token_injector_ctx_t *ctx)
                                               "out of memory");
     }
 
-    if (ctx->request != ctx->request->main) {
-        /* variables are shared, who calls may not be */
-        ngx_http_token_injector_flush(ctx->request);
-    }
-
     rc = ngx_http_token_injector_identify(ctx, &result, &why);
 
     if (ctx->conf->provider) {
