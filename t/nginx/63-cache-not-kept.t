@@ -102,6 +102,8 @@ is(get('/reset', as => $alice)->header('Cache-Status'),
 $up->answer('/reset' => { body => 'now' });
 is(get('/reset', as => $alice)->body(), 'now', 'and asked for again');
 
+# what is kept goes to Redis when its response has gone
+wait_for(sub { @{redis('KEYS', '*:a:*')} >= 18 }, 'answers in Redis');
 is(scalar(@{redis('KEYS', '*:a:*')}), 18, 'Redis has only what is kept');
 
 done_testing();
