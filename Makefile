@@ -306,7 +306,10 @@ test: ## everything, from nothing; the exit code is the verdict
 	$(MAKE) --no-print-directory unit || failed="$$failed unit"; \
 	$(MAKE) --no-print-directory fuzz-replay || \
 		failed="$$failed fuzz-replay"; \
-	$(PROVE) $(TESTS) </dev/null || failed="$$failed prove"; \
+	$(PROVE) $(filter-out t/e2e/%,$(TESTS)) </dev/null || \
+		failed="$$failed prove"; \
+	prove -It/lib $(filter t/e2e/%,$(TESTS)) </dev/null || \
+		failed="$$failed e2e"; \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi
 
 

@@ -3,10 +3,13 @@
 // signs the callers' JWTs, "outlook" is the third party.
 
 import crypto from 'node:crypto';
+import { promisify } from 'node:util';
 
 import { Provider, errors } from 'oidc-provider';
 
 import { body, listen, origin, reply } from './http.mjs';
+
+const generateKeyPair = promisify(crypto.generateKeyPair);
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
@@ -23,7 +26,7 @@ export async function startProvider({ accounts, clients, scopes, resource }) {
         adapter: memory(),
         clients,
         scopes,
-        jwks: { keys: [signingKey()] },
+        jwks: { keys: [await signingKey()] },
         cookies: { keys: [crypto.randomBytes(32).toString('base64url')] },
         features: {
             devInteractions: { enabled: false },
@@ -164,8 +167,8 @@ function escape(text) {
     return text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-function signingKey() {
-    const { privateKey } = crypto.generateKeyPairSync('rsa', {
+async function signingKey() {
+    const { privateKey } = await generateKeyPair('rsa', {
         modulusLength: 2048,
     });
     return {
