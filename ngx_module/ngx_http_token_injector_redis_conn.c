@@ -17,6 +17,8 @@
 
 static void ngx_http_token_injector_redis_connected(
     ngx_http_token_injector_redis_conn_t *conn);
+static void ngx_http_token_injector_redis_take(
+    ngx_http_token_injector_redis_conn_t *conn, ngx_queue_t *ops);
 static void ngx_http_token_injector_redis_greeted(
     ngx_http_token_injector_redis_conn_t *conn);
 static void ngx_http_token_injector_redis_fail(
@@ -136,6 +138,23 @@ ngx_http_token_injector_redis_connected(
 }
 
 
+/* all operations of a connection: what becomes of them may add new ones */
+
+static void
+ngx_http_token_injector_redis_take(ngx_http_token_injector_redis_conn_t *conn,
+    ngx_queue_t *ops)
+{
+    ngx_queue_init(ops);
+
+    if (!ngx_queue_empty(&conn->ops)) {
+        ngx_queue_add(ops, &conn->ops);
+        ngx_queue_init(&conn->ops);
+    }
+
+    conn->nops = 0;
+}
+
+
 /* what was asked while the connection was being made is sent now */
 
 static void
@@ -152,14 +171,7 @@ ngx_http_token_injector_redis_greeted(
     conn->state = ngx_http_token_injector_redis_ready;
     conn->failures = 0;
 
-    ngx_queue_init(&ops);
-
-    if (!ngx_queue_empty(&conn->ops)) {
-        ngx_queue_add(&ops, &conn->ops);
-        ngx_queue_init(&conn->ops);
-    }
-
-    conn->nops = 0;
+    ngx_http_token_injector_redis_take(conn, &ops);
 
     while (!ngx_queue_empty(&ops)) {
         q = ngx_queue_head(&ops);
@@ -217,14 +229,7 @@ ngx_http_token_injector_redis_close(ngx_http_token_injector_redis_conn_t *conn,
 
     conn->state = ngx_http_token_injector_redis_down;
 
-    ngx_queue_init(&ops);
-
-    if (!ngx_queue_empty(&conn->ops)) {
-        ngx_queue_add(&ops, &conn->ops);
-        ngx_queue_init(&conn->ops);
-    }
-
-    conn->nops = 0;
+    ngx_http_token_injector_redis_take(conn, &ops);
 
     while (!ngx_queue_empty(&ops)) {
         q = ngx_queue_head(&ops);
