@@ -57,7 +57,7 @@ all: module tokenctl ## the module and tokenctl, below build/
 C_PACKAGES = gcc libc6-dev make perl pkg-config dpkg-dev nginx nginx-dev \
 	libhiredis-dev libjansson-dev libssl-dev libcmocka-dev \
 	redis-server redis-tools libcrypt-jwt-perl libcryptx-perl \
-	python3-jwcrypto
+	libio-socket-ssl-perl python3-jwcrypto
 PACKAGES = $(C_PACKAGES) curl $(if $(shell command -v npm),,nodejs npm)
 DEV_PACKAGES = clang clang-tidy clang-tools cppcheck valgrind gcovr wrk scdoc
 DEB_PACKAGES = build-essential debhelper dpkg-dev lintian scdoc debootstrap

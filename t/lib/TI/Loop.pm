@@ -32,7 +32,7 @@ sub add {
 
     my $stream = bless {
         loop => $loop, socket => $socket, fd => fileno $socket, queue => [],
-        on_read => $on_read, on_close => $on_close, until => 0,
+        on_read => $on_read, on_close => $on_close, until => 0, sent => 0,
     }, 'TI::Loop::Stream';
 
     return $loop->{streams}{$stream->{fd}} = $stream;
@@ -145,6 +145,7 @@ sub flush {
     }
 
     substr($s->{queue}[0], 0, $n, '');
+    $s->{sent} += $n;
     $s->advance(time());
 }
 

@@ -60,8 +60,21 @@ package TI::Test;
 #                 $p->mode(delay => 0.1), inject, drop, stats, forget
 # TI/Upstream.pm  my $up = upstream(); %%UPSTREAM%% is its address
 #                 my $two = upstream('two'); %%UPSTREAM_two%%
-#                 $up->calls, requests, last, forget, wait_calls(n), stop,
-#                 start; what it answers: below
+#                 $up->calls, requests, last, forget, wait_calls(n), ended,
+#                 stop, start; what it answers: below
+# TI/Issuer.pm    my $idp = issuer(keys => [key('RS256')]); %%ISSUER%% is its
+#                 URL; issuer('two', tls => 1), %%ISSUER_two%%: an upstream
+#                 that publishes its keys at /keys and WELL_KNOWN
+#                 $idp->block('corp', lines): the token_issuer that trusts it
+#                 $idp->token({ claims }), keys, headers, document, url
+#                 $idp->calls(path), requests(path), wait_calls(n, path)
+#                 $idp->fault(path => what its answer has instead), stop, start
+#                 deaf_port(): neither refuses nor accepts
+# TI/Forward.pm   my $f = forward_proxy(); %%FORWARD%%; $f->mode, requests,
+#                 calls, forget
+# TI/Tls.pm       to be used by name: authority, certificate; an issuer's
+#                 $idp->front()->certificate_is, handshakes
+# TI/Resolver.pm  by name: resolver, resolved, resolver_release: names *.test
 # TI/Http.pm      get, post, http, http_raw, parallel: TI::Http::Response
 #                 my $c = connection(); $c->send, request, pipeline,
 #                 response, closed, close, abort
@@ -90,6 +103,7 @@ package TI::Test;
 #     cut => n                    only n bytes of it, then closed
 #     delay => seconds            before it
 #     drip => [bytes, seconds]    in pieces, with pauses
+#     flood => [bytes, n]         after the rest, n times
 #     hold => name                not before $up->release(name)
 # and is given by path, upstream({ '/slow' => { delay => 1 } }), later with
 # $up->answer('/slow' => …), '*' for all other paths, or by
@@ -107,7 +121,9 @@ use Test::More import => ['!done_testing'];
 
 use TI::Env qw(testdir write_file append_file read_file port define subst
                wait_for patience);
+use TI::Forward;
 use TI::Http;
+use TI::Issuer;
 use TI::Nginx qw(:DEFAULT nginx_check);
 use TI::Person;
 use TI::Proxy;
@@ -122,7 +138,7 @@ our @EXPORT = (
        patience),
     (grep { $_ ne 'done_testing' } @Test::More::EXPORT),
     map { no strict 'refs'; @{"TI::${_}::EXPORT"} }
-        qw(Http Nginx Person Proxy Record Redis Token Upstream),
+        qw(Forward Http Issuer Nginx Person Proxy Record Redis Token Upstream),
 );
 
 sub import {

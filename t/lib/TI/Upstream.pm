@@ -29,13 +29,14 @@ sub upstream {
     my $up = bless {
         name => $name,
         log => testdir() . "/upstream$name.requests",
+        ends => testdir() . "/upstream$name.ends",
         table => testdir() . "/upstream$name.answers",
         port => port("upstream$name"),
         seen => 0,
     }, __PACKAGE__;
 
     define('UPSTREAM' . ($name eq '' ? '' : "_$name") => $up->address());
-    write_file($up->{log}, '');
+    write_file($up->{$_}, '') for qw(log ends);
     $up->start($answers);
     at_end(sub { $up->stop() });
 
@@ -109,6 +110,14 @@ sub wait_calls {
     wait_for(sub { $up->calls() >= $n }, "$n calls of the upstream");
 }
 
+# connections that are over, oldest first: { connection, requests, sent }, the
+# last in bytes
+sub ended {
+    my ($up) = @_;
+
+    return map { $json->decode($_) } split /\n/, read_file($up->{ends});
+}
+
 
 # --- in the child -----------------------------------------------------------
 
@@ -121,17 +130,23 @@ sub _serve {
         my ($client) = @_;
         my $buffer = '';
         my $connection = ++$count;
+        my $requests = 0;
 
         $loop->add($client, sub {
             my ($stream, $bytes) = @_;
 
             $buffer .= $bytes;
             while (my $request = _take_request(\$buffer)) {
+                $requests++;
                 $request->{connection} = $connection;
                 $request->{time} = time();
                 append_file($up->{log}, $json->encode($request) . "\n");
                 $up->_answer($stream, $request, $callback);
             }
+        }, sub {
+            append_file($up->{ends}, $json->encode({
+                connection => $connection, requests => $requests,
+                sent => $_[0]{sent} }) . "\n");
         });
     });
 
@@ -215,6 +230,10 @@ sub _answer {
         push @queue, $bytes;
     }
 
+    if (my $flood = $answer->{flood}) {
+        push @queue, ($flood->[0]) x $flood->[1];
+    }
+
     push @queue, [ $answer->{reset} ? 'reset' : 'close' ]
         if $close || $answer->{reset};
 
@@ -244,7 +263,9 @@ sub _bytes {
     }
 
     if ($ends eq 'length') {
-        push @fields, 'Content-Length: ' . length $body;
+        my ($flood, $n) = @{$answer->{flood} || ['', 0]};
+        push @fields, 'Content-Length: '
+                      . (length($body) + length($flood) * $n);
     } elsif ($ends eq 'chunked') {
         push @fields, 'Transfer-Encoding: chunked';
         $body = join '', map { sprintf("%x\r\n%s\r\n", length $_, $_) }
