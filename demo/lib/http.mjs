@@ -2,18 +2,22 @@
 // have in common.
 
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { once } from 'node:events';
 
-export async function listen(handler) {
-    const server = http.createServer(handler);
-    server.listen(0, '127.0.0.1');
+// port: any, unless said; tls: { cert, key }, where it speaks https
+export async function listen(handler, { port = 0, tls } = {}) {
+    const server = tls === undefined ? http.createServer(handler)
+        : https.createServer(tls, handler);
+    server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     return server;
 }
 
 export function origin(server) {
-    return `http://127.0.0.1:${server.address().port}`;
+    const scheme = server instanceof https.Server ? 'https' : 'http';
+    return `${scheme}://127.0.0.1:${server.address().port}`;
 }
 
 // a port that was free a moment ago: for servers that cannot be told 0

@@ -1,6 +1,6 @@
 // An OpenID provider: npm's oidc-provider with a memory, two pages (sign in,
-// consent) and the accounts of the demo.  The demo starts two of them: "corp"
-// signs the callers' JWTs, "outlook" is the third party.
+// consent) and accounts.  The demo starts two of them: "corp" signs the
+// callers' JWTs, "outlook" is the third party.  The tests start others.
 
 import crypto from 'node:crypto';
 import { promisify } from 'node:util';
@@ -14,70 +14,74 @@ const generateKeyPair = promisify(crypto.generateKeyPair);
 const HOUR = 3600;
 const DAY = 24 * HOUR;
 
-// accounts: { name: { password, claims } }
-// resource: where set, access tokens for it are JWTs; otherwise opaque
-export async function startProvider({ accounts, clients, scopes, resource }) {
-    const server = await listen((request, response) => {
-        handler(request, response);
-    });
-    const issuer = origin(server);
+const INTERACTION = '/interaction/';
 
-    const provider = new Provider(issuer, {
+const KEY_PAIRS = {
+    RS256: ['rsa', { modulusLength: 2048 }],
+    PS256: ['rsa', { modulusLength: 2048 }],
+    ES256: ['ec', { namedCurve: 'P-256' }],
+    EdDSA: ['ed25519'],
+};
+
+// accounts: { name: { password, claims } }
+// resource: { name, scope }, for which access tokens are JWTs; without one
+//     they are opaque
+// keys: of signingKey(); the first one signs
+// path, port, tls: where the issuer is; anywhere, on http, unless said
+// more: of oidc-provider's own configuration
+//
+// rotate(keys) takes the place of all keys so far.  requests is what was asked
+// of the provider, and by whom.
+export async function startProvider({
+    accounts, clients, scopes, resource, keys, path = '', port, tls, more,
+}) {
+    const settings = {
         adapter: memory(),
         clients,
-        scopes,
-        jwks: { keys: [await signingKey()] },
         cookies: { keys: [crypto.randomBytes(32).toString('base64url')] },
-        features: {
-            devInteractions: { enabled: false },
-            introspection: {
-                enabled: true,
-                allowedPolicy: (ctx, client) => client.clientId === 'graph',
-            },
-            resourceIndicators: {
-                enabled: resource !== undefined,
-                getResourceServerInfo: (ctx, indicator) => {
-                    if (indicator !== resource?.name) {
-                        throw new errors.InvalidTarget();
-                    }
-                    return {
-                        scope: resource.scope,
-                        accessTokenFormat: 'jwt',
-                        accessTokenTTL: 8 * HOUR,
-                        jwt: { sign: { alg: 'RS256' } },
-                    };
-                },
-            },
-        },
-        findAccount: (ctx, id) => accounts[id] && {
-            accountId: id,
-            claims: () => ({ sub: id, ...accounts[id].claims }),
-        },
-        extraTokenClaims: (ctx, token) => accounts[token.accountId]?.claims,
+        scopes,
+        ...behaviour(accounts),
         interactions: {
-            url: (ctx, interaction) => `/interaction/${interaction.uid}`,
+            url: (ctx, { uid }) => `${path}${INTERACTION}${uid}`,
         },
-        renderError: (ctx, out) => {
-            ctx.type = 'json';
-            ctx.body = out;
-        },
-        ttl: {
-            AccessToken: (ctx, token) => (
-                token.resourceServer?.accessTokenTTL ?? HOUR
-            ),
-            AuthorizationCode: 60,
-            Grant: 90 * DAY,
-            IdToken: HOUR,
-            Interaction: 600,
-            RefreshToken: 90 * DAY,
-            Session: DAY,
-        },
-    });
+        ...more,
+    };
+    const requests = [];
+    let provider;
+    let protocol;
 
-    const protocol = provider.callback();
+    keys ??= [await signingKey()];
+    const server = await listen(serve, { port, tls });
+    const issuer = origin(server) + path;
+    rotate(keys);
 
-    function handler(request, response) {
-        if (!request.url.startsWith('/interaction/')) {
+    // an oidc-provider reads its keys once: the next one goes on where it was
+    function rotate(next) {
+        const sign = { alg: next[0].alg, kid: next[0].kid };
+
+        provider = new Provider(issuer, {
+            ...settings,
+            clientDefaults: { id_token_signed_response_alg: sign.alg },
+            features: {
+                ...features(resource, sign), ...settings.features,
+            },
+            jwks: { keys: next },
+        });
+        protocol = provider.callback();
+    }
+
+    function serve(request, response) {
+        const { url, headers } = request;
+        requests.push({ url, agent: headers['user-agent'] ?? '' });
+
+        if (!url.startsWith(`${path}/`)) {
+            reply(response, 404, 'text/plain', 'not here\n');
+            return;
+        }
+        request.originalUrl = url;
+        request.url = url.slice(path.length);
+
+        if (!request.url.startsWith(INTERACTION)) {
             protocol(request, response);
             return;
         }
@@ -87,7 +91,62 @@ export async function startProvider({ accounts, clients, scopes, resource }) {
         });
     }
 
-    return { issuer, server };
+    return { issuer, server, requests, rotate };
+}
+
+export async function signingKey(alg = 'RS256', kid = crypto.randomUUID()) {
+    const { privateKey } = await generateKeyPair(...KEY_PAIRS[alg]);
+    return { ...privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid };
+}
+
+function behaviour(accounts) {
+    return {
+        findAccount: (ctx, id) => accounts[id] && {
+            accountId: id,
+            claims: () => ({ sub: id, ...accounts[id].claims }),
+        },
+        extraTokenClaims: (ctx, token) => accounts[token.accountId]?.claims,
+        renderError: (ctx, out) => {
+            ctx.type = 'json';
+            ctx.body = out;
+        },
+        ttl: {
+            AccessToken: (ctx, token) => (
+                token.resourceServer?.accessTokenTTL ?? HOUR
+            ),
+            AuthorizationCode: 60,
+            ClientCredentials: HOUR,
+            Grant: 90 * DAY,
+            IdToken: HOUR,
+            Interaction: 600,
+            RefreshToken: 90 * DAY,
+            Session: DAY,
+        },
+    };
+}
+
+function features(resource, sign) {
+    return {
+        devInteractions: { enabled: false },
+        introspection: {
+            enabled: true,
+            allowedPolicy: (ctx, client) => client.clientId === 'graph',
+        },
+        resourceIndicators: {
+            enabled: resource !== undefined,
+            getResourceServerInfo: (ctx, indicator) => {
+                if (indicator !== resource?.name) {
+                    throw new errors.InvalidTarget();
+                }
+                return {
+                    scope: resource.scope,
+                    accessTokenFormat: 'jwt',
+                    accessTokenTTL: 8 * HOUR,
+                    jwt: { sign },
+                };
+            },
+        },
+    };
 }
 
 async function interact(provider, accounts, request, response) {
@@ -165,16 +224,6 @@ function consentPage(params) {
 
 function escape(text) {
     return text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-}
-
-async function signingKey() {
-    const { privateKey } = await generateKeyPair('rsa', {
-        modulusLength: 2048,
-    });
-    return {
-        ...privateKey.export({ format: 'jwk' }),
-        alg: 'RS256', use: 'sig', kid: crypto.randomUUID(),
-    };
 }
 
 // the provider's storage, one for each provider; the adapter that comes with
