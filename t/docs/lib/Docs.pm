@@ -7,8 +7,10 @@ use strict;
 use warnings;
 
 use Exporter qw(import);
+use IO::Socket::SSL::Utils qw(CERT_create CERT_free KEY_free PEM_cert2string
+                              PEM_key2string);
 
-use TI::Env qw(root read_file testdir write_file);
+use TI::Env qw(root write_file);
 use TI::Record qw(sealing_keys_file);
 use TI::Test qw(blocks);
 use TI::Token qw(jwks_file key);
@@ -154,11 +156,14 @@ sub framed {
 sub self_signed {
     my ($name) = @_;
 
-    my $dir = testdir();
-    system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256"
-           . " -nodes -days 2 -batch -subj /CN=$name -keyout $dir/$name.key"
-           . " -out $dir/$name.pem 2>$dir/openssl.out") == 0
-        or die 'openssl made no certificate: ' . read_file('openssl.out');
+    my ($cert, $key) = CERT_create(
+        subject => { commonName => $name }, purpose => 'server,client',
+        not_after => time() + 86400);
+
+    write_file("$name.pem", PEM_cert2string($cert));
+    write_file("$name.key", PEM_key2string($key), 0600);
+    CERT_free($cert);
+    KEY_free($key);
 }
 
 # source(glob): the files' text by name, comments gone
