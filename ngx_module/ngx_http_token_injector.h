@@ -125,6 +125,7 @@ typedef struct {
     ngx_array_t                    names;        /* ngx_str_t */
     ngx_http_token_injector_place_t  place;
     ngx_str_t                      realm;
+    ngx_str_t                      metadata;     /* URL, RFC 9728 */
     ngx_http_token_injector_source_t  source;
     const ti_jwt_issuer_t        **issuers;
     ngx_http_token_injector_issuer_t  **blocks;
@@ -378,6 +379,12 @@ char *ngx_http_token_injector_provider_resolve(ngx_conf_t *cf,
 /* conf: locations */
 
 extern ngx_command_t  ngx_http_token_injector_commands[];
+
+char *ngx_http_token_injector_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_token_injector_conf_user_key(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+ngx_uint_t ngx_http_token_injector_conf_word(ngx_str_t *s);
 
 void *ngx_http_token_injector_create_main_conf(ngx_conf_t *cf);
 char *ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf);
