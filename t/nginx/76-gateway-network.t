@@ -156,6 +156,26 @@ is($up->calls(), 0, 'nothing was sent on');
 nginx_stop();
 
 
+# --- a unix socket
+
+my $socket = testdir() . '/nginx.sock';
+
+$conf = gateway_conf('Only the gateway reaches nginx', 2,
+                     'listen 127.0.0.1:%%PORT%%' =>
+                     'listen unix:%%TESTDIR%%/nginx.sock');
+nginx_start($log . $conf);
+
+is(sprintf('%o', (stat $socket)[2] & 0777), '666',
+   'a socket is for everybody');
+is(by_curl("--unix-socket $socket", 'http://search', "X-N: " . ++$n,
+           'X-Forwarded-For: 198.51.100.1, 203.0.113.7'), '200',
+   'by whom its directory lets in');
+is(logged($n), '203.0.113.7 by unix:', 'for a client');
+is($up->last()->{headers}{authorization}, 'Bearer third-party',
+   'and the token is injected');
+nginx_stop();
+
+
 # --- sizes
 
 my $fat = big(8192);
@@ -207,20 +227,26 @@ sub proxied {
     return $status == 400 ? $status : "$status: " . logged($n);
 }
 
-# by curl, which has certificates
 sub by_tls {
     my ($name) = @_;
 
-    my $dir = testdir();
-    my $cert = $name ? "--cert $dir/$name.pem --key $dir/$name.key" : '';
-    my $url = 'https://127.0.0.1:' . port(0) . $uri;
+    my $file = testdir() . '/' . ($name // '');
 
-    write_file('request', join '', map { "header = \"$_\"\n" }
+    return by_curl($name ? "--cert $file.pem --key $file.key" : '',
+                   'https://127.0.0.1:' . port(0));
+}
+
+# by curl, which has certificates and unix sockets: the status
+sub by_curl {
+    my ($options, $server, @headers) = @_;
+
+    my $dir = testdir();
+    write_file('request', join '', map { "header = \"$_\"\n" } @headers,
                'X-Forwarded-Access-Token: ' . $alice->token(),
                'X-User-Key: ' . $alice->user_key());
 
-    return scalar qx(curl -sk -K $dir/request $cert -o $dir/out \\
-                     -w '%{http_code}' $url);
+    return scalar qx(curl -sk -K $dir/request $options -o $dir/out \\
+                     -w '%{http_code}' $server$uri);
 }
 
 # a token of exactly so many bytes
