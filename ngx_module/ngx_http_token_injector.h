@@ -139,6 +139,16 @@ typedef struct {
 } ngx_http_token_injector_require_t;
 
 
+/* a header that tells the upstream who calls */
+
+typedef struct {
+    ngx_table_elt_t                header;       /* but for its value */
+    ngx_str_t                      name;         /* as variables spell it */
+    ngx_int_t                      variable;     /* its index */
+    ngx_http_token_injector_place_t  place;
+} ngx_http_token_injector_claim_header_t;
+
+
 typedef struct {
     ngx_array_t                    stores;       /* pointers to blocks */
     ngx_array_t                    issuers;
@@ -160,6 +170,7 @@ typedef struct {
     ngx_str_t                      inject;       /* "" or "off": none */
     ngx_http_token_injector_place_t  inject_place;
     ngx_http_token_injector_source_t  *user_key;
+    ngx_array_t                   *claim_headers;
 
     time_t                         cache;        /* 0: off */
     ngx_http_token_injector_place_t  cache_place;
@@ -274,6 +285,7 @@ struct ngx_http_token_injector_ctx_s {
 
     ngx_str_t                             bearer;    /* "Bearer …": wiped */
     ngx_str_t                             written;   /* upstream's: wiped */
+    ngx_str_t                            *claimed;   /* by claim headers */
     ngx_http_token_injector_view_t        injected;
     ngx_http_handler_pt                   handler;   /* the location's */
     ngx_int_t                           (*create_request)(
@@ -385,6 +397,13 @@ char *ngx_http_token_injector_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_token_injector_conf_user_key(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 ngx_uint_t ngx_http_token_injector_conf_word(ngx_str_t *s);
+char *ngx_http_token_injector_conf_claim_set(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+char *ngx_http_token_injector_conf_claim_header(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+char *ngx_http_token_injector_merge_claim_headers(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *prev,
+    ngx_http_token_injector_loc_conf_t *conf);
 
 void *ngx_http_token_injector_create_main_conf(ngx_conf_t *cf);
 char *ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf);
@@ -432,8 +451,10 @@ ngx_int_t ngx_http_token_injector_link(ngx_http_request_t *r,
     ngx_http_token_injector_multi_t *multi, ngx_table_elt_t *h);
 ngx_http_token_injector_state_t *ngx_http_token_injector_state(
     ngx_http_request_t *r, ngx_uint_t create);
-ngx_int_t ngx_http_token_injector_strip(ngx_http_token_injector_ctx_t *ctx);
-ngx_int_t ngx_http_token_injector_prepare(ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_strip(ngx_http_request_t *r,
+    ngx_http_token_injector_state_t *state,
+    ngx_http_token_injector_loc_conf_t *conf);
+ngx_int_t ngx_http_token_injector_present(ngx_http_token_injector_ctx_t *ctx);
 void ngx_http_token_injector_view(ngx_http_request_t *r,
     ngx_http_token_injector_view_t *view);
 void ngx_http_token_injector_flush(ngx_http_request_t *r);
@@ -445,6 +466,16 @@ ngx_int_t ngx_http_token_injector_log_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_token_injector_views_init(ngx_cycle_t *cycle);
 ngx_table_elt_t *ngx_http_token_injector_header(ngx_http_request_t *r,
     ti_str_t name, ngx_table_elt_t *after);
+
+/* claim headers */
+
+ngx_int_t ngx_http_token_injector_claim(ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_disclaim(ngx_http_request_t *r,
+    ngx_http_token_injector_loc_conf_t *conf);
+ngx_int_t ngx_http_token_injector_claim_values(
+    ngx_http_token_injector_ctx_t *ctx);
+ngx_table_elt_t *ngx_http_token_injector_claim_push(
+    ngx_http_token_injector_ctx_t *ctx, ngx_table_elt_t *h);
 
 /* answers */
 
@@ -482,6 +513,8 @@ ngx_int_t ngx_http_token_injector_problem_body(
 /* variables */
 
 ngx_int_t ngx_http_token_injector_variables_init(ngx_conf_t *cf);
+ngx_int_t ngx_http_token_injector_variable_path(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 void ngx_http_token_injector_forget(ngx_http_request_t *r, ti_str_t secret);
 
 

@@ -24,7 +24,10 @@ ngx_http_token_injector_authenticate(ngx_http_token_injector_ctx_t *ctx)
     ti_result_t   result;
     const char   *why;
 
-    if (ctx->conf->provider && ngx_http_token_injector_strip(ctx) != NGX_OK) {
+    if ((ctx->conf->provider || ctx->conf->claim_headers)
+        && ngx_http_token_injector_strip(ctx->request, ctx->state, ctx->conf)
+           != NGX_OK)
+    {
         return ngx_http_token_injector_refuse(ctx, TI_RESULT_INTERNAL_ERROR,
                                               "out of memory");
     }

@@ -118,6 +118,7 @@ ngx_http_token_injector_create_loc_conf(ngx_conf_t *cf)
     conf->auth = NGX_CONF_UNSET_PTR;
     conf->require = NGX_CONF_UNSET_PTR;
     conf->user_key = NGX_CONF_UNSET_PTR;
+    conf->claim_headers = NGX_CONF_UNSET_PTR;
     conf->cache = NGX_CONF_UNSET;
     conf->cache_vary = NGX_CONF_UNSET_PTR;
     conf->cache_key = NGX_CONF_UNSET_PTR;
@@ -162,7 +163,10 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
         conf->inject_place = prev->inject_place;
     }
 
-    if (ngx_http_token_injector_merge_vary(cf, prev, conf) != NGX_OK) {
+    if (ngx_http_token_injector_merge_vary(cf, prev, conf) != NGX_OK
+        || ngx_http_token_injector_merge_claim_headers(cf, prev, conf)
+           != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
