@@ -67,7 +67,8 @@ ngx_http_token_injector_create_main_conf(ngx_conf_t *cf)
         || ngx_array_init(&mcf->issuers, cf->pool, 2, sizeof(void *))
            != NGX_OK
         || ngx_array_init(&mcf->providers, cf->pool, 4, sizeof(void *))
-           != NGX_OK)
+           != NGX_OK
+        || ngx_array_init(&mcf->feeds, cf->pool, 2, sizeof(void *)) != NGX_OK)
     {
         return NULL;
     }
@@ -91,6 +92,14 @@ ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf)
         if (mcf->memory == NULL) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (mcf->used && mcf->feeds.nelts
+        && ngx_http_token_injector_keys_zone(cf, &mcf->feeds,
+                                             &ngx_http_token_injector_module)
+           == NULL)
+    {
+        return NGX_CONF_ERROR;
     }
 
     return ngx_http_token_injector_provider_resolve(cf, mcf);
@@ -306,6 +315,8 @@ ngx_http_token_injector_merge_auth(ngx_conf_t *cf,
 
         auth->issuers[i] = &issuer->policy;
         auth->blocks[i] = issuer;
+
+        ngx_http_token_injector_issuer_used(issuer);
     }
 
     auth->n = n;

@@ -24,7 +24,7 @@ typedef struct {
 
 static ngx_http_token_injector_step_t  ngx_http_token_injector_steps[] = {
 
-    /*              -                 who calls */
+    /*              issuer's keys     who calls */
     { ngx_string("authenticate"), ngx_http_token_injector_authenticate },
 
     /*              -                 may this caller use this provider */
