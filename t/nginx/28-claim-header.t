@@ -55,6 +55,16 @@ nginx_start(blocks() . <<'EOT');
             proxy_pass    http://%%UPSTREAM%%;
         }
 
+        location /cached/ {
+            token_auth    corp;
+            token_inject  outlook;
+            token_cache   1m;
+            token_claim_header X-User  $token_claim_sub;
+            token_claim_header X-Level $token_claim_level;
+            add_header    X-Cache $token_cache_status;
+            proxy_pass    http://%%UPSTREAM%%;
+        }
+
         location /app/ {
             token_inject  app;
             proxy_pass    http://%%UPSTREAM%%;
@@ -346,6 +356,34 @@ for my $method (qw(GET POST)) {
               headers => ['X-User: root']));
 }
 
+# --- kept answers belong to what would be said
+
+sub cached {
+    my ($name, $wanted, $uri, %claims) = @_;
+
+    my $r = get("/cached/$uri", as => $alice, headers => ['X-Level: 99'],
+                token => $alice->token(%claims));
+    is($r->header('X-Cache') . ' ' . ($r->json()->{headers}{'x-level'} // ''),
+       $wanted, "kept, $name");
+}
+
+cached('at first', 'MISS 7', 'a', jti => 'a');
+cached('the same in another token', 'HIT 7', 'a', jti => 'b');
+cached('other claims of the same user', 'MISS 8', 'a', level => 8);
+cached('these again', 'HIT 8', 'a', level => 8, jti => 'c');
+cached('none', 'MISS ', 'a', level => undef);
+cached('none again', 'HIT ', 'a', level => undef, jti => 'd');
+cached('the first one', 'HIT 7', 'a', jti => 'e');
+
+my @levels = map { $_ % 3 } 1 .. 12;
+$up->forget();
+my @kept = parallel(map { ['GET', '/cached/herd', as => $alice,
+                           token => $alice->token(level => $_, jti => "h$_")]
+                        } @levels);
+is(join(' ', map { $_->json()->{headers}{'x-level'} } @kept),
+   join(' ', @levels), 'to each what is said of it, at once');
+cmp_ok($up->calls(), '<', 12, 'and not one by one');
+
 # --- many on one connection
 
 my $c = connection();
@@ -357,5 +395,69 @@ is(join(' ', map { $_->json()->{headers}{'x-user'} } @r),
                      headers => ['X_User: root']] } 1 .. 10);
 is(join(' ', map { $_->json()->{headers}{'x-user'} } @r),
    join(' ', map { "v$_" } 1 .. 10), 'each its own, at once');
+
+# --- what "nginx -t" says
+
+sub checked {
+    my ($name, $location, $message, $server) = @_;
+
+    my ($code, $out) = nginx_test(blocks() . "server {\n"
+        . "listen 127.0.0.1:%%PORT%%;\n" . ($server // '')
+        . "\nlocation /x/ {\n$location\nproxy_pass http://127.0.0.1:9;\n}\n}");
+    my ($got) = $out =~ /^nginx: \[emerg\] (.*?)(?: in \S+:\d+)?$/m;
+
+    is($got, $message, $name) or diag($out);
+    is($code, defined $message ? 1 : 0, "$name: the verdict");
+}
+
+my $auth = "token_auth corp;\n";
+my $h = 'token_claim_header';
+
+checked('good', "$auth$h X-User \$token_claim_sub;");
+checked('any token of a name', "$auth$h a!#\$%&'*+-.^_`|~0Z \$uri;");
+checked('without token_auth', "$h X-User \$uri;",
+        "\"$h\" without \"token_auth\" in location \"/x/\" has no caller to "
+        . 'speak of');
+checked('with token_auth off', "token_auth off;\n$h X-User \$uri;",
+        "\"$h\" without \"token_auth\" in location \"/x/\" has no caller to "
+        . 'speak of', $auth);
+checked('inherited without token_auth', '', undef, "$h X-User \$uri;");
+for my $pair (['X-User', 'X-User'], ['X-User', 'x_user'],
+              ['x_USER', 'X-User'])
+{
+    checked("duplicate, @$pair",
+            join('', $auth, map { "$h $_ \$uri;\n" } @$pair),
+            "duplicate \"$h $pair->[1]\"");
+}
+checked("no name: $_", "$auth$h $_ \$uri;",
+        "\"$h\" can't send \"" . (s/"//gr) . '": that is not the name of a '
+        . 'header') for '"X User"', 'X:User', "X\x{c3}\x{a9}", '""', 'X(User)',
+                        'X/User', "\"X\tUser\"";
+checked("nginx's own: $_", "$auth$h $_ \$uri;",
+        "\"$h\" can't send \"$_\": nginx gives that header a meaning of its "
+        . 'own')
+    for qw(Host host Content-Length content_length Cookie Authorization
+           AUTHORIZATION X-Forwarded-For x_forwarded_for X-Real-IP Connection
+           Transfer-Encoding Content-Type Range Upgrade Expect Via TE);
+checked("the user key's: $_", "$auth$h $_ \$uri;",
+        "\"$h\" can't send \"$_\": a user key is taken from there")
+    for qw(X-User-Key x_user_key);
+checked('the token\'s own place', "token_auth corp from=\$http_x_jwt;\n"
+        . "$h X_Jwt \$uri;", "\"$h\" can't send \"X_Jwt\": a secret of the "
+        . 'caller\'s is taken from there');
+checked('that of the user key', "$auth token_inject outlook;\n"
+        . "token_user_key \$http_x_device;\n$h X-Device \$uri;",
+        "\"$h\" can't send \"X-Device\": a secret of the caller's is taken "
+        . 'from there');
+checked('inherited into it', "token_auth corp from=\$http_x_jwt;",
+        "\"$h\" can't send \"X-Jwt\": a secret of the caller's is taken "
+        . 'from there', "$auth$h X-Jwt \$uri;");
+checked('a cookie of the name is no such place',
+        "token_auth corp from=\$cookie_x_jwt;\n$h X-Jwt \$uri;");
+checked("no variable: $_", "$auth$h X-User $_;", "\"" . (s/"//gr)
+        . "\" in \"$h\" is not a variable")
+    for 'root', '$', '$uri$uri', '"$uri "', '"a$uri"', '${uri}', '""';
+checked('no such variable', "$auth$h X-User \$nothing_of_the_kind;",
+        'unknown "nothing_of_the_kind" variable');
 
 done_testing();
