@@ -44,14 +44,15 @@ my $cloudflare = sub {
 };
 
 my $alice = person($sub, iss => $team);
+my $idp = issuer('gateway', keys => [$now]);
 my $conf = gateway_conf("An access proxy's assertion");
 
 # its set has certificates in it as well
-write_file('gateway.jwks', $json->encode({
+$idp->fault('/keys' => { body => $json->encode({
     keys => [map { { %{jwk($_)}, alg => 'RS256' } } $before, $now],
     public_cert => { kid => $now->{kid}, cert => '-----BEGIN …' },
     public_certs => [{ kid => $now->{kid}, cert => '-----BEGIN …' }],
-}));
+}) });
 
 nginx_start($conf);
 $alice->connect('third-party');
@@ -87,20 +88,22 @@ is(asserted($cloudflare->({ sub => 'another-seat' })),
 is(result($uri, @key, headers => ["Cookie: CF_Authorization=$good"]),
    '401 token-missing', 'the cookie alone is no source');
 
-# one key withdrawn
-jwks_file('gateway.jwks', $now);
-nginx_reload();
-is(asserted($cloudflare->({}, key => $before)), '401 token-invalid',
-   'the key before is gone');
-is(asserted($good), '200', 'and the present one is not');
+# a key comes, a key goes
+my $next = key('RS256', 'next', kid => 'c' x 64);
 
+$idp->fault('/keys' => undef);
+$idp->keys($now, $next);
+wait_for(sub { asserted($cloudflare->({}, key => $next)) eq '200' },
+         'the next key');
+wait_for(sub {
+    asserted($cloudflare->({}, key => $before)) eq '401 token-invalid'
+}, 'the key before to be gone');
+is(asserted($good), '200', 'the present one is still there');
 nginx_stop();
 
 
 # --- both spellings, where nginx lets underscores pass
 
-$conf = gateway_conf("An access proxy's assertion");
-jwks_file('gateway.jwks', $now);
 nginx_start("underscores_in_headers on;\n$conf");
 
 my $dashes = "Cf-Access-Jwt-Assertion: $good";
@@ -141,7 +144,7 @@ my $pomerium = sub {
 my $bob = person('110011223344', iss => $host);
 
 $conf = gateway_conf('An access proxy that signs with ES256');
-jwks_file('gateway.jwks', $ec);
+$idp->keys($ec);
 nginx_start($conf);
 $bob->connect('third-party');
 

@@ -39,9 +39,9 @@ my $sign = sub {
 my $up = upstream();
 my $alice = person('accounts.google.com:118133858486581853996',
                    iss => $iap);
+my $idp = issuer('gateway', keys => [$key]);
 my $conf = gateway_conf("A cloud's identity-aware proxy");
 
-jwks_file('gateway.jwks', $key);
 redis_start();
 nginx_start($conf);
 $alice->connect('third-party');
@@ -107,15 +107,15 @@ is(result('/search/outlook/healthz'), '401 token-missing',
 
 # --- keys change
 
-jwks_file('gateway.jwks', $key, $next);
-nginx_reload();
-is(asserted({}), '200', 'two keys: the old one');
-is(asserted({}, key => $next), '200', 'two keys: the new one');
+is(asserted({}, key => $next), '401 token-invalid', 'a key yet to come');
 
-jwks_file('gateway.jwks', $next);
-nginx_reload();
-is(asserted({}, key => $next), '200', 'then one');
-is(asserted({}), '401 token-invalid', 'and not the other');
+$idp->keys($key, $next);
+wait_for(sub { asserted({}, key => $next) eq '200' }, 'the new key');
+is(asserted({}), '200', 'the old one is still there');
+
+$idp->keys($next);
+wait_for(sub { asserted({}) eq '401 token-invalid' }, 'the old key to go');
+is(asserted({}, key => $next), '200', 'the new one stays');
 is(asserted({}, kid => $next->{kid}), '401 token-invalid',
    'whatever it is called');
 

@@ -18,7 +18,8 @@ use Gateway;
 needs_module();
 
 my $up = upstream();
-my $idp = key('RS256', 'idp');
+my $signer = key('RS256', 'idp');
+my $idp = issuer('gateway', keys => [$signer]);
 my $alb = key('ES256', 'alb', kid => '12345678-1234-1234-1234-123456789012');
 my $alice = person('alice');
 my $n = 0;
@@ -26,7 +27,7 @@ my $n = 0;
 my $sign = sub {
     my ($differ, %opt) = @_;
 
-    my $key = $opt{key} // $idp;
+    my $key = $opt{key} // $signer;
 
     return jwt({ scope => 'openid search', client_id => 'balancer',
                  jti => ++$n, %$differ },
@@ -41,13 +42,12 @@ redis_start();
 my $conf = gateway_conf("A load balancer's identity header");
 my $data = oidc_data(1);
 
-jwks_file('gateway.jwks', $idp);
 nginx_start($conf);
 $alice->connect('third-party');
 
 like($data, qr/=\./, 'the balancer pads');
 refuses_all_but(
-    up => $up, person => $alice, sign => $sign, kid => $idp->{kid},
+    up => $up, person => $alice, sign => $sign, kid => $signer->{kid},
     header => 'X-Amzn-Oidc-Accesstoken',
     beside => ['Cookie: AWSELBAuthSessionCookie-0=secret',
                "X-Amzn-Oidc-Data: $data", 'X-Amzn-Oidc-Identity: alice'],
@@ -101,11 +101,10 @@ nginx_stop();
 # --- a login proxy's header
 
 $conf = gateway_conf("A gateway that forwards the caller's token");
-jwks_file('gateway.jwks', $idp);
 nginx_start($conf);
 
 refuses_all_but(
-    up => $up, person => $alice, sign => $sign, kid => $idp->{kid},
+    up => $up, person => $alice, sign => $sign, kid => $signer->{kid},
     header => 'X-Forwarded-Access-Token',
     beside => ['Cookie: _oauth2_proxy=session', 'X-Forwarded-User: alice',
                'X-Forwarded-Email: alice@example.com'],
@@ -121,7 +120,7 @@ nginx_stop();
 nginx_start($conf =~ s/ from=\S+;/;/r);
 
 refuses_all_but(
-    up => $up, person => $alice, sign => $sign, kid => $idp->{kid},
+    up => $up, person => $alice, sign => $sign, kid => $signer->{kid},
     header => 'Authorization',
     beside => ['Cookie: session=1', 'X-Forwarded-User: alice'],
 );

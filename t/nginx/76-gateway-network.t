@@ -184,7 +184,7 @@ my $fatter = big(8193);
 is(length $fat, 8192, 'the longest token');
 
 $conf = gateway_conf("A gateway that forwards the caller's token");
-jwks_file('gateway.jwks', key('RS256'));
+issuer('gateway', keys => [key('RS256')]);
 nginx_start($conf);
 is(sized($fat), '200', 'with the buffers of the page');
 is(sized($fatter), '401 token-invalid', 'a byte more');

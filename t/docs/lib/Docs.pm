@@ -123,7 +123,7 @@ sub example {
 
 # framed(where, text, upstream): an example as this machine can try it: its
 # files are this test's, its addresses are here, the module is loaded by the
-# harness.  Nobody is asked for keys: they are in gateway.jwks.
+# harness.
 sub framed {
     my ($where, $text, $upstream) = @_;
 
@@ -132,15 +132,12 @@ sub framed {
     sealing_keys_file();
     jwks_file('corp.jwks', key('RS256'));
     jwks_file('partners.jwks', key('ES256'));
-    jwks_file('gateway.jwks', key($text =~ /\balgorithms\s+(ES256);/
-                                  ? $1 : 'RS256'));
     self_signed($_) for $text =~ m{\bssl_\w+\s+/etc/nginx/(\w+)\.pem;}g;
     write_file($_, "secret\n", 0600) for qw(redis.password outlook.secret);
 
     $text =~ s{/etc/nginx/(?=[\w.]+;)}{%%TESTDIR%%/}g;
     $text =~ s{/var/log/nginx/}{%%TESTDIR%%/example-}g;
     $text =~ s{^(?:load_module|user) .*\n}{}gm;
-    $text =~ s{\bkeys_uri\s+[^;]+}{keys_file %%TESTDIR%%/gateway.jwks}g;
     $text =~ s{\blisten\s+\K[^;\s]+}{127.0.0.1:%%PORT%%}g;
     $text =~ s{\bserver\s+\K127\.0\.0\.1:6379}{127.0.0.1:%%REDIS_PORT%%}g;
     $text =~ s{proxy_pass\s+\Khttps?://[^/;]+}{http://$upstream}g;

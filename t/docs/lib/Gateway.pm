@@ -18,11 +18,17 @@ my $page = 'docs/behind-gateways.md';
 
 
 # gateway_conf(heading, n = 1, replaced => by, …): the nth configuration of a
-# section, on this machine
+# section, on this machine.  Keys are those of issuer('gateway'), looked for
+# every two seconds.
 sub gateway_conf {
     my ($heading, $n, %replace) = @_;
 
     my $conf = framed(example($page, "## $heading", $n), '%%UPSTREAM%%');
+
+    $conf =~ s{\bkeys_uri\s+\K[^;]+;}{
+        join "\n", '%%ISSUER_gateway%%/keys;', 'allow_http on;',
+                   'keys_interval 2s;', 'keys_min_interval 1s;'
+    }e;
 
     for my $text (sort keys %replace) {
         $conf =~ s/\Q$text\E/$replace{$text}/g
