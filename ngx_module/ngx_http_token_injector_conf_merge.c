@@ -160,9 +160,9 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_conf_merge_ptr_value(conf->user_key, prev->user_key,
                              &ngx_http_token_injector_x_user_key);
     ngx_conf_merge_value(conf->cache, prev->cache, 0);
+    /* no NGX_CONF_BITMASK_SET: a method that nginx does not know is that bit */
     ngx_conf_merge_bitmask_value(conf->cache_methods, prev->cache_methods,
-                                 (NGX_CONF_BITMASK_SET
-                                  |NGX_HTTP_GET|NGX_HTTP_HEAD));
+                                 NGX_HTTP_GET|NGX_HTTP_HEAD);
     ngx_conf_merge_ptr_value(conf->cache_key, prev->cache_key, NULL);
     ngx_conf_merge_size_value(conf->cache_max_size, prev->cache_max_size,
                               1024 * 1024);
