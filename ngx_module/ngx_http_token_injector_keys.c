@@ -145,14 +145,6 @@ ngx_http_token_injector_keys_usable(ngx_http_token_injector_feed_t *feed)
 }
 
 
-ngx_uint_t
-ngx_http_token_injector_keys_differ(ngx_http_token_injector_live_t *live)
-{
-    return ngx_http_token_injector_keys_usable(live->feed)
-           && live->generation != live->feed->shared->generation;
-}
-
-
 /* before a token is judged: what other workers have fetched, what is too old */
 
 void

@@ -135,11 +135,6 @@ void ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live);
 void ngx_http_token_injector_keys_load(ngx_http_token_injector_live_t *live,
     const ti_jwks_report_t *report);
 
-/* has somebody fetched another set than the one that is here? */
-
-ngx_uint_t ngx_http_token_injector_keys_differ(
-    ngx_http_token_injector_live_t *live);
-
 /* a fetch has ended: who waits for it may look */
 
 void ngx_http_token_injector_keys_news(void);

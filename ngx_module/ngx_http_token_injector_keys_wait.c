@@ -88,7 +88,10 @@ ngx_http_token_injector_keys_outlook(ngx_http_token_injector_ctx_t *ctx)
 {
     ngx_uint_t                        i, hope;
     ngx_http_token_injector_feed_t  **feed;
-    ngx_http_token_injector_live_t   *live;
+
+    if (!ngx_http_token_injector_keys_marked(ctx->lacking, ctx->tried)) {
+        return NGX_OK;
+    }
 
     /* the first keys are waited for through failures */
     hope = (ctx->verdict == TI_RESULT_KEYS_UNAVAILABLE);
@@ -96,12 +99,6 @@ ngx_http_token_injector_keys_outlook(ngx_http_token_injector_ctx_t *ctx)
     feed = ctx->lacking->feeds.elts;
 
     for (i = 0; i < ctx->lacking->feeds.nelts; i++) {
-        live = &ngx_http_token_injector_worker.live[feed[i]->index];
-
-        if (ngx_http_token_injector_keys_differ(live)) {
-            return NGX_OK;
-        }
-
         hope |= ngx_http_token_injector_keys_claimed(feed[i]);
     }
 
