@@ -96,7 +96,7 @@ test_typ(void **state)
 
     static const ti_str_t  typ[] = {
         ti_string("application/at+jwt"), ti_string("jwt"), ti_string("text/x"),
-        ti_string("application/a/b")
+        ti_string("application/a/b"), ti_string("")
     };
 
     (void) state;
@@ -118,12 +118,16 @@ test_typ(void **state)
     accepted(of_typ("\"at+jwt\""));
     refused(of_typ("\"JWT\""), "typ is none of the issuer's types");
 
-    /* and as "/", which is all of a rest */
-
     issuer_a.typ = &typ[2];
     accepted(of_typ("\"text/x\""));
     refused(of_typ("\"application/at+jwt\""),
             "typ is none of the issuer's types");
+
+    /* a prefix of nothing is none */
+
+    issuer_a.typ = &typ[4];
+    accepted(of_typ("\"\""));
+    refused(of_typ("\"application/\""), "typ is none of the issuer's types");
 }
 
 
