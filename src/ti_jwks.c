@@ -398,8 +398,8 @@ ti_jwks_add(ti_jwks_t *set, const json_t *jwk, ti_verifier_t *verifier)
         return TI_ERROR;
     }
 
-    key->kid.data = memcpy(copy, kid.data, kid.len);
-    key->kid.len = kid.len;
+    memcpy(copy, kid.data, kid.len);
+    key->kid = ti_str_from(copy, kid.len);
 
     return TI_OK;
 }
