@@ -385,7 +385,6 @@ ti_jwks_add(ti_jwks_t *set, const json_t *jwk, ti_verifier_t *verifier)
     unsigned char  *copy;
 
     key = &set->keys[set->n++];
-
     key->kid = ti_null_str;
     key->verifier = verifier;
 
@@ -399,7 +398,8 @@ ti_jwks_add(ti_jwks_t *set, const json_t *jwk, ti_verifier_t *verifier)
     }
 
     memcpy(copy, kid.data, kid.len);
-    key->kid = ti_str_from(copy, kid.len);
+    key->kid.data = copy;
+    key->kid.len = kid.len;
 
     return TI_OK;
 }
