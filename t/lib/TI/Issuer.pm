@@ -104,7 +104,8 @@ sub _publish {
     my %good = (
         '/keys' => {
             body => $json->encode({ keys => [
-                map { $_->{jwk} ? jwk($_) : $_ } @{$idp->{keys}}] }),
+                map { ref eq 'HASH' && $_->{jwk} ? jwk($_) : $_ }
+                    @{$idp->{keys}}] }),
             headers => ['Content-Type: application/json',
                         @{$idp->{headers}}],
         },
@@ -123,10 +124,7 @@ sub start {
     my ($idp, @answers) = @_;
 
     $idp->SUPER::start(@answers);
-    if ($idp->{url}) {
-        $idp->{front}->start() if $idp->{front} && !$idp->{front}{pid};
-        $idp->_publish();
-    }
+    $idp->{front}->start() if $idp->{front} && !$idp->{front}{pid};
 }
 
 # nothing listens any more
