@@ -359,10 +359,15 @@ struct ngx_http_token_injector_ctx_s {
 };
 
 
+typedef struct ngx_http_token_injector_changes_s
+    ngx_http_token_injector_changes_t;
+
+
 /* what a worker has, made when it starts */
 
 typedef struct {
     ngx_http_token_injector_redis_t     **stores;    /* by store index */
+    ngx_http_token_injector_changes_t   **changes;   /* by store index */
     ngx_uint_t                            nstores;
     ngx_queue_t                           waiting;   /* contexts that join */
 
@@ -499,6 +504,18 @@ void ngx_http_token_injector_admit(ngx_http_token_injector_ctx_t *ctx,
     ti_str_t *token);
 u_char *ngx_http_token_injector_user_key(ngx_http_token_injector_ctx_t *ctx);
 json_t *ngx_http_token_injector_claims(ngx_http_token_injector_ctx_t *ctx);
+
+/* changes of connections, made by whomever */
+
+ngx_http_token_injector_changes_t *ngx_http_token_injector_changes_create(
+    ngx_cycle_t *cycle, ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_store_t *store);
+void ngx_http_token_injector_changes_destroy(
+    ngx_http_token_injector_changes_t *changes);
+uint64_t ngx_http_token_injector_changes_heard(
+    ngx_http_token_injector_ctx_t *ctx);
+ngx_uint_t ngx_http_token_injector_changed(
+    ngx_http_token_injector_ctx_t *ctx);
 
 /* keys */
 

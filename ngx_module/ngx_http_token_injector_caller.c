@@ -291,6 +291,12 @@ ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
+    if (ctx->flow == TI_FLOW_USE && provider
+        && ngx_http_token_injector_changed(ctx))
+    {
+        ctx->flow = TI_FLOW_CONFIRM;
+    }
+
     return NGX_OK;
 }
 

@@ -160,6 +160,12 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    worker->changes = ngx_pcalloc(cycle->pool, mcf->stores.nelts
+                              * sizeof(ngx_http_token_injector_changes_t *));
+    if (worker->changes == NULL) {
+        return NGX_ERROR;
+    }
+
     worker->stores = ngx_pcalloc(cycle->pool, mcf->stores.nelts
                                  * sizeof(ngx_http_token_injector_redis_t *));
     if (worker->stores == NULL) {
@@ -182,6 +188,12 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
             return NGX_ERROR;
         }
 
+        worker->changes[i] = ngx_http_token_injector_changes_create(cycle,
+                                                             mcf, store[i]);
+        if (worker->changes[i] == NULL) {
+            return NGX_ERROR;
+        }
+
         worker->nstores++;
     }
 
@@ -199,6 +211,8 @@ ngx_http_token_injector_exit_process(ngx_cycle_t *cycle)
     for (i = 0; i < ngx_http_token_injector_worker.nstores; i++) {
         ngx_http_token_injector_redis_destroy(
                                   ngx_http_token_injector_worker.stores[i]);
+        ngx_http_token_injector_changes_destroy(
+                                  ngx_http_token_injector_worker.changes[i]);
     }
 
     ngx_http_token_injector_worker.nstores = 0;

@@ -192,6 +192,11 @@ ngx_http_token_injector_ask(ngx_http_token_injector_ctx_t *ctx)
                                  "the store is not open in this process");
     }
 
+    if (ctx->flow != TI_FLOW_USE) {
+        /* what changes from here on the reply need not know */
+        ctx->head.heard = ngx_http_token_injector_changes_heard(ctx);
+    }
+
     op = ngx_http_token_injector_redis_begin(
                           ngx_http_token_injector_worker.stores[store->index],
                           ngx_http_token_injector_reply, ctx);

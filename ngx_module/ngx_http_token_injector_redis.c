@@ -62,6 +62,15 @@ ngx_http_token_injector_redis_create(ngx_cycle_t *cycle,
 }
 
 
+void
+ngx_http_token_injector_redis_listen(ngx_http_token_injector_redis_t *redis,
+    ngx_http_token_injector_redis_push_pt push, void *data)
+{
+    redis->push = push;
+    redis->push_data = data;
+}
+
+
 /* the worker ends: nobody is told, there is nobody left */
 
 void
@@ -69,6 +78,8 @@ ngx_http_token_injector_redis_destroy(ngx_http_token_injector_redis_t *redis)
 {
     ngx_uint_t    i;
     ngx_queue_t  *q, *next;
+
+    redis->push = NULL;
 
     for (i = 0; i < redis->conf->connections; i++) {
 

@@ -229,6 +229,10 @@ ngx_http_token_injector_redis_close(ngx_http_token_injector_redis_conn_t *conn,
 
     conn->state = ngx_http_token_injector_redis_down;
 
+    if (conn->redis->push) {
+        conn->redis->push(conn->redis->push_data, NULL);
+    }
+
     ngx_http_token_injector_redis_take(conn, &ops);
 
     while (!ngx_queue_empty(&ops)) {
@@ -560,6 +564,11 @@ ngx_http_token_injector_redis_reply(ngx_http_token_injector_redis_conn_t *conn,
             ngx_http_token_injector_redis_greeted(conn);
         }
 
+        return NGX_OK;
+    }
+
+    if (conn->redis->push && ti_resp_is_message(reply)) {
+        conn->redis->push(conn->redis->push_data, reply);
         return NGX_OK;
     }
 

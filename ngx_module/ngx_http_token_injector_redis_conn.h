@@ -60,6 +60,9 @@ struct ngx_http_token_injector_redis_s {
     ngx_log_t                              quiet;    /* while connecting */
     ngx_queue_t                            free; /* operations to use again */
     ngx_http_token_injector_redis_conn_t  *conns;
+
+    ngx_http_token_injector_redis_push_pt  push;     /* NULL: never */
+    void                                  *push_data;
 };
 
 
