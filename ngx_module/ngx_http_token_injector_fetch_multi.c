@@ -11,6 +11,10 @@
  * connection may be gone.
  */
 
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
 #include <openssl/err.h>
 
 #include "ngx_http_token_injector_fetch_private.h"

@@ -413,6 +413,21 @@ is(join(' ', map { $_->json()->{headers}{'x-user'} } @r),
 is(join(' ', map { $_->json()->{headers}{'x-user'} } @r),
    join(' ', map { "v$_" } 1 .. 10), 'each its own, at once');
 
+# --- where nobody is ever asked for a caller
+
+nginx_reload(<<'EOT');
+    server {
+        listen 127.0.0.1:%%PORT%%;
+        token_claim_header X-User $token_claim_sub;
+
+        location / {
+            proxy_pass http://%%UPSTREAM%%;
+        }
+    }
+EOT
+sees('nobody is asked for a caller', [], get('/', token => $token,
+                                             headers => \@forged));
+
 # --- what "nginx -t" says
 
 sub checked {

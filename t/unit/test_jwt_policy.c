@@ -245,6 +245,7 @@ test_azp(void **state)
         { ",\"client_id\":\"app\"", NULL },
         { ",\"azp\":\"web\",\"client_id\":\"web\"", NULL },
         { ",\"azp\":\"web\",\"client_id\":\"app\"", NULL },
+        { ",\"azp\":\"w\\u0065b\"", NULL },
         { "", "neither azp nor client_id" },
         { ",\"AZP\":\"web\",\"clientid\":\"web\"",
           "neither azp nor client_id" },
@@ -284,6 +285,10 @@ test_azp(void **state)
     for (i = 0; i < CASES(cases); i++) {
         verdict(and_also(cases[i].members), cases[i].why);
     }
+
+    refused(and_also(",\"azp\":\"web\\u0000\""), "not JSON");
+    refused(and_also(",\"azp\":\"x\",\"azp\":\"web\""),
+            "JSON with a duplicate member");
 
     issuer_a.nazp = 1;
     accepted(and_also(",\"azp\":\"web\""));
