@@ -55,7 +55,8 @@ all: module tokenctl ## the module and tokenctl, below build/
 # --- what is needed ---------------------------------------------------------
 
 C_PACKAGES = gcc libc6-dev make perl pkg-config dpkg-dev nginx nginx-dev \
-	libhiredis-dev libjansson-dev libssl-dev libcmocka-dev \
+	libhiredis-dev libjansson-dev libssl-dev libcurl4-openssl-dev \
+	libcmocka-dev \
 	redis-server redis-tools libcrypt-jwt-perl libcryptx-perl \
 	libio-socket-ssl-perl python3-jwcrypto
 PACKAGES = $(C_PACKAGES) curl $(if $(shell command -v npm),,nodejs npm)

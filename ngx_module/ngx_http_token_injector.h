@@ -16,6 +16,7 @@
 #include "ti_header.h"
 #include "ti_jwt.h"
 
+#include "ngx_http_token_injector_keys.h"
 #include "ngx_http_token_injector_memory.h"
 #include "ngx_http_token_injector_redis.h"
 
@@ -57,6 +58,21 @@ typedef struct {
 } ngx_http_token_injector_store_t;
 
 
+/* somebody whom we ask over HTTP */
+
+typedef struct {
+    ngx_msec_t                     connect_timeout;
+    ngx_msec_t                     timeout;
+    ngx_str_t                      http_proxy;
+    ngx_array_t                   *no_proxy;     /* ngx_str_t */
+    ngx_str_t                      trusted_certificate;
+    ngx_flag_t                     allow_http;
+    ngx_uint_t                     https;        /* it has such a URL */
+
+    ngx_http_token_injector_fetch_conf_t  fetch;
+} ngx_http_token_injector_party_t;
+
+
 typedef struct {
     ngx_str_t                      name;
     ngx_http_token_injector_place_t  place;
@@ -65,10 +81,24 @@ typedef struct {
     ngx_array_t                   *audience;     /* ngx_str_t */
     ngx_array_t                   *algorithms;   /* ngx_str_t */
     ngx_array_t                   *keys_files;   /* ngx_str_t */
+    ngx_array_t                   *keys_uris;    /* ngx_str_t */
     time_t                         leeway;
     ngx_str_t                      user_claim;
     ngx_str_t                      tenant_claim;
-    ngx_flag_t                     allow_http;
+    ngx_array_t                   *typ;          /* ngx_str_t */
+    ngx_array_t                   *azp;          /* ngx_str_t */
+    ngx_array_t                   *required;     /* ngx_str_t */
+    time_t                         max_age;
+
+    /* where keys are fetched */
+
+    time_t                         keys_interval;
+    time_t                         keys_min_interval;
+    time_t                         keys_max_stale;
+    ngx_msec_t                     keys_wait;
+    ngx_http_token_injector_party_t  party;
+    ngx_uint_t                     discovery;    /* the URI is found so */
+    ngx_array_t                    feeds;        /* pointers to feeds */
 
     ti_jwt_issuer_t                policy;
     u_char                         id[TI_SHA256_LEN];
@@ -125,6 +155,7 @@ typedef struct {
     ngx_array_t                    names;        /* ngx_str_t */
     ngx_http_token_injector_place_t  place;
     ngx_str_t                      realm;
+    ngx_str_t                      metadata;     /* URL, RFC 9728 */
     ngx_http_token_injector_source_t  source;
     const ti_jwt_issuer_t        **issuers;
     ngx_http_token_injector_issuer_t  **blocks;
@@ -138,10 +169,22 @@ typedef struct {
 } ngx_http_token_injector_require_t;
 
 
+/* a header that tells the upstream who calls */
+
+typedef struct {
+    ngx_table_elt_t                header;       /* but for its value */
+    ngx_str_t                      name;         /* as variables spell it */
+    ngx_int_t                      variable;     /* its index */
+    ngx_http_token_injector_place_t  place;
+} ngx_http_token_injector_claim_header_t;
+
+
 typedef struct {
     ngx_array_t                    stores;       /* pointers to blocks */
     ngx_array_t                    issuers;
     ngx_array_t                    providers;
+    ngx_array_t                    feeds;
+    ngx_array_t                   *trusts;       /* what was read of them */
 
     size_t                         memory_size;
     ngx_shm_zone_t                *memory;
@@ -159,6 +202,7 @@ typedef struct {
     ngx_str_t                      inject;       /* "" or "off": none */
     ngx_http_token_injector_place_t  inject_place;
     ngx_http_token_injector_source_t  *user_key;
+    ngx_array_t                   *claim_headers;
 
     time_t                         cache;        /* 0: off */
     ngx_http_token_injector_place_t  cache_place;
@@ -244,6 +288,9 @@ struct ngx_http_token_injector_ctx_s {
     ti_admission_id_t                     id;
     ti_admission_t                        head;
     ti_result_t                           verdict;   /* on the token */
+    ngx_http_token_injector_issuer_t     *lacking;   /* newer keys, maybe */
+    ngx_msec_t                            lacks;     /* them until then */
+    ngx_queue_t                           awaiting;
     ti_flow_t                             flow;
     json_t                               *claims;
 
@@ -273,6 +320,7 @@ struct ngx_http_token_injector_ctx_s {
 
     ngx_str_t                             bearer;    /* "Bearer …": wiped */
     ngx_str_t                             written;   /* upstream's: wiped */
+    ngx_str_t                            *claimed;   /* by claim headers */
     ngx_http_token_injector_view_t        injected;
     ngx_http_handler_pt                   handler;   /* the location's */
     ngx_int_t                           (*create_request)(
@@ -284,6 +332,8 @@ struct ngx_http_token_injector_ctx_s {
     off_t                                 length;    /* -1: not announced */
 
     unsigned                              identified:1;
+    unsigned                              hinted:1;     /* at newer keys */
+    unsigned                              awaits:1;     /* them */
     unsigned                              admitted:1;   /* by an admission */
     unsigned                              has_key:1;
     unsigned                              passed:1;     /* no provider */
@@ -314,6 +364,13 @@ typedef struct {
     ngx_http_token_injector_redis_t     **stores;    /* by store index */
     ngx_uint_t                            nstores;
     ngx_queue_t                           waiting;   /* contexts that join */
+
+    ngx_http_token_injector_live_t       *live;      /* by feed index */
+    ngx_uint_t                            nlive;
+    ngx_queue_t                           awaiting;  /* contexts, for keys */
+    ngx_event_t                           look;      /* is there news? */
+    ngx_event_t                           refresh;   /* of keys */
+    ngx_connection_t                      dummy;     /* for those two */
 } ngx_http_token_injector_worker_t;
 
 
@@ -363,6 +420,9 @@ char *ngx_http_token_injector_conf_file(ngx_conf_t *cf,
 void *ngx_http_token_injector_conf_find(ngx_array_t *blocks, ngx_str_t *name);
 void *ngx_http_token_injector_conf_named(ngx_conf_t *cf, ngx_array_t *blocks,
     size_t size, const char *directive);
+const char *ngx_http_token_injector_url_objection(ngx_str_t *url,
+    ngx_uint_t allow_http);
+const char *ngx_http_token_injector_proxy_objection(ngx_str_t *url);
 ngx_int_t ngx_http_token_injector_conf_url(ngx_conf_t *cf,
     const char *directive, ngx_str_t *url, ngx_uint_t allow_http);
 
@@ -370,6 +430,17 @@ char *ngx_http_token_injector_store_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_token_injector_issuer_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_token_injector_issuer_keys(ngx_conf_t *cf,
+    ngx_http_token_injector_issuer_t *issuer,
+    ngx_http_token_injector_main_conf_t *mcf, ngx_array_t *ids);
+void ngx_http_token_injector_issuer_used(
+    ngx_http_token_injector_issuer_t *issuer);
+void ngx_http_token_injector_party_unset(
+    ngx_http_token_injector_party_t *party);
+void ngx_http_token_injector_party_defaults(
+    ngx_http_token_injector_party_t *party);
+char *ngx_http_token_injector_party(ngx_conf_t *cf,
+    ngx_http_token_injector_party_t *party);
 char *ngx_http_token_injector_provider_block(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 char *ngx_http_token_injector_provider_resolve(ngx_conf_t *cf,
@@ -378,6 +449,19 @@ char *ngx_http_token_injector_provider_resolve(ngx_conf_t *cf,
 /* conf: locations */
 
 extern ngx_command_t  ngx_http_token_injector_commands[];
+
+char *ngx_http_token_injector_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_token_injector_conf_user_key(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+ngx_uint_t ngx_http_token_injector_conf_word(ngx_str_t *s);
+char *ngx_http_token_injector_conf_claim_set(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+char *ngx_http_token_injector_conf_claim_header(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+char *ngx_http_token_injector_merge_claim_headers(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *prev,
+    ngx_http_token_injector_loc_conf_t *conf);
 
 void *ngx_http_token_injector_create_main_conf(ngx_conf_t *cf);
 char *ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf);
@@ -415,6 +499,21 @@ void ngx_http_token_injector_admit(ngx_http_token_injector_ctx_t *ctx,
 u_char *ngx_http_token_injector_user_key(ngx_http_token_injector_ctx_t *ctx);
 json_t *ngx_http_token_injector_claims(ngx_http_token_injector_ctx_t *ctx);
 
+/* keys */
+
+ngx_int_t ngx_http_token_injector_keys_init_process(ngx_cycle_t *cycle,
+    ngx_http_token_injector_main_conf_t *mcf);
+void ngx_http_token_injector_keys_exit_process(void);
+void ngx_http_token_injector_keys_sync(
+    ngx_http_token_injector_issuer_t *issuer);
+uint64_t ngx_http_token_injector_keys_mark(
+    ngx_http_token_injector_issuer_t *issuer);
+ngx_uint_t ngx_http_token_injector_keys_marked(
+    ngx_http_token_injector_issuer_t *issuer, uint64_t mark);
+ngx_int_t ngx_http_token_injector_keys_await(
+    ngx_http_token_injector_ctx_t *ctx);
+void ngx_http_token_injector_keys_leave(ngx_http_token_injector_ctx_t *ctx);
+
 /* views */
 
 void ngx_http_token_injector_save(ngx_http_request_t *r,
@@ -425,8 +524,10 @@ ngx_int_t ngx_http_token_injector_link(ngx_http_request_t *r,
     ngx_http_token_injector_multi_t *multi, ngx_table_elt_t *h);
 ngx_http_token_injector_state_t *ngx_http_token_injector_state(
     ngx_http_request_t *r, ngx_uint_t create);
-ngx_int_t ngx_http_token_injector_strip(ngx_http_token_injector_ctx_t *ctx);
-ngx_int_t ngx_http_token_injector_prepare(ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_strip(ngx_http_request_t *r,
+    ngx_http_token_injector_state_t *state,
+    ngx_http_token_injector_loc_conf_t *conf);
+ngx_int_t ngx_http_token_injector_present(ngx_http_token_injector_ctx_t *ctx);
 void ngx_http_token_injector_view(ngx_http_request_t *r,
     ngx_http_token_injector_view_t *view);
 void ngx_http_token_injector_flush(ngx_http_request_t *r);
@@ -438,6 +539,16 @@ ngx_int_t ngx_http_token_injector_log_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_token_injector_views_init(ngx_cycle_t *cycle);
 ngx_table_elt_t *ngx_http_token_injector_header(ngx_http_request_t *r,
     ti_str_t name, ngx_table_elt_t *after);
+
+/* claim headers */
+
+ngx_int_t ngx_http_token_injector_claim(ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_disclaim(ngx_http_request_t *r,
+    ngx_http_token_injector_loc_conf_t *conf);
+ngx_int_t ngx_http_token_injector_claim_values(
+    ngx_http_token_injector_ctx_t *ctx);
+ngx_table_elt_t *ngx_http_token_injector_claim_push(
+    ngx_http_token_injector_ctx_t *ctx, ngx_table_elt_t *h);
 
 /* answers */
 
@@ -475,6 +586,8 @@ ngx_int_t ngx_http_token_injector_problem_body(
 /* variables */
 
 ngx_int_t ngx_http_token_injector_variables_init(ngx_conf_t *cf);
+ngx_int_t ngx_http_token_injector_variable_path(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 void ngx_http_token_injector_forget(ngx_http_request_t *r, ti_str_t secret);
 
 

@@ -1,12 +1,14 @@
 /*
- * The steps that judge a caller: authenticate, authorize.  They wait for
- * nothing and run in the access phase for main requests.
+ * The steps that judge a caller: authenticate, authorize.  They run in the
+ * access phase for main requests; the first may wait for an issuer's keys.
  */
 
 #include "ngx_http_token_injector.h"
 
 
 static ti_result_t ngx_http_token_injector_verdict(
+    ngx_http_token_injector_ctx_t *ctx, const char **why);
+static ti_result_t ngx_http_token_injector_verify(
     ngx_http_token_injector_ctx_t *ctx, const char **why);
 static ti_result_t ngx_http_token_injector_credentials(
     ngx_http_token_injector_ctx_t *ctx, const char **why);
@@ -24,29 +26,46 @@ ngx_http_token_injector_authenticate(ngx_http_token_injector_ctx_t *ctx)
     ti_result_t   result;
     const char   *why;
 
-    if (ctx->conf->provider && ngx_http_token_injector_strip(ctx) != NGX_OK) {
+    if ((ctx->conf->provider || ctx->conf->claim_headers) && !ctx->hinted
+        && ngx_http_token_injector_strip(ctx->request, ctx->state, ctx->conf)
+           != NGX_OK)
+    {
         return ngx_http_token_injector_refuse(ctx, TI_RESULT_INTERNAL_ERROR,
                                               "out of memory");
     }
 
-    rc = ngx_http_token_injector_identify(ctx, &result, &why);
+    do {
+        rc = ngx_http_token_injector_identify(ctx, &result, &why);
 
-    if (ctx->conf->provider) {
-        ngx_http_token_injector_forget(ctx->request, ctx->token);
-        ngx_http_token_injector_forget(ctx->request, ctx->user_key);
-    }
+        if (ctx->conf->provider) {
+            ngx_http_token_injector_forget(ctx->request, ctx->token);
+            ngx_http_token_injector_forget(ctx->request, ctx->user_key);
+        }
 
-    if (rc != NGX_OK) {
-        return ngx_http_token_injector_refuse(ctx, result, why);
-    }
+        if (rc == NGX_OK) {
+            return NGX_OK;
+        }
 
-    return NGX_OK;
+        rc = ctx->lacking ? ngx_http_token_injector_keys_await(ctx)
+                          : NGX_DECLINED;
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+    } while (rc == NGX_OK);
+
+    /* the last word, for variables too */
+    ctx->identified = 1;
+
+    return ngx_http_token_injector_refuse(ctx, result, why);
 }
 
 
 /*
  * Who calls, without consequences: variables may ask before the steps do.
- * Remembered in the context; an admission stands for a verdict of before.
+ * Remembered in the context, unless newer keys may change it; an admission
+ * stands for a verdict of before.
  */
 
 ngx_int_t
@@ -54,8 +73,9 @@ ngx_http_token_injector_identify(ngx_http_token_injector_ctx_t *ctx,
     ti_result_t *result, const char **why)
 {
     if (!ctx->identified) {
-        ctx->identified = 1;
+        ctx->lacking = NULL;
         ctx->verdict = ngx_http_token_injector_verdict(ctx, &ctx->why);
+        ctx->identified = (ctx->lacking == NULL);
     }
 
     *result = ctx->verdict;
@@ -69,15 +89,8 @@ static ti_result_t
 ngx_http_token_injector_verdict(ngx_http_token_injector_ctx_t *ctx,
     const char **why)
 {
-    ti_jwt_t                              jwt;
-    ti_pool_t                             pool;
-    ngx_int_t                             rc;
-    ti_result_t                           result;
-    ngx_http_token_injector_auth_t       *auth;
-    ngx_http_token_injector_main_conf_t  *mcf;
-
-    auth = ctx->conf->auth;
-    mcf = ngx_http_token_injector_main(ctx->request);
+    ngx_int_t    rc;
+    ti_result_t  result;
 
     result = ngx_http_token_injector_credentials(ctx, why);
 
@@ -97,17 +110,43 @@ ngx_http_token_injector_verdict(ngx_http_token_injector_ctx_t *ctx,
         return TI_RESULT_OK;
     }
 
-    if (auth == NULL) {
+    if (ctx->conf->auth == NULL) {
         ctx->head.caller_expires = NGX_MAX_INT_T_VALUE;
         return TI_RESULT_OK;
     }
 
+    return ngx_http_token_injector_verify(ctx, why);
+}
+
+
+static ti_result_t
+ngx_http_token_injector_verify(ngx_http_token_injector_ctx_t *ctx,
+    const char **why)
+{
+    ti_jwt_t                              jwt;
+    ti_pool_t                             pool;
+    ngx_uint_t                            i;
+    ti_result_t                           result;
+    ngx_http_token_injector_auth_t       *auth;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    auth = ctx->conf->auth;
+    mcf = ngx_http_token_injector_main(ctx->request);
     pool = ngx_http_token_injector_pool(ctx->request->pool);
+
+    for (i = 0; i < auth->n; i++) {
+        ngx_http_token_injector_keys_sync(auth->blocks[i]);
+    }
 
     result = ti_jwt_verify(mcf->crypto, &pool, auth->issuers, auth->n,
                            ctx->token, ngx_time(), &jwt, why);
 
     if (result != TI_RESULT_OK) {
+
+        if (jwt.newer) {
+            ctx->lacking = auth->blocks[jwt.issuer];
+        }
+
         return result;
     }
 
@@ -118,6 +157,8 @@ ngx_http_token_injector_verdict(ngx_http_token_injector_ctx_t *ctx,
     ctx->head.who.issuer = auth->issuers[jwt.issuer]->issuer;
     ctx->head.who.tenant = jwt.tenant;
     ctx->head.who.subject = jwt.subject;
+    ctx->head.keys = ngx_http_token_injector_keys_mark(
+                                                  auth->blocks[jwt.issuer]);
     ctx->head.caller_expires = jwt.expires;
 
     return TI_RESULT_OK;
@@ -186,8 +227,9 @@ ngx_http_token_injector_credentials(ngx_http_token_injector_ctx_t *ctx,
 
 
 /*
- * What these credentials led to before.  NGX_DECLINED: nothing is known, or
- * the caller's token is over by now.
+ * What these credentials led to before.  NGX_DECLINED: nothing is known, the
+ * caller's token is over by now, or the keys that it was verified with are no
+ * longer the issuer's.
  */
 
 static ngx_int_t
@@ -237,7 +279,12 @@ ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
                                   provider ? provider->store->local_valid
                                            : 0);
 
-    if (ctx->flow == TI_FLOW_DISCARD) {
+    if (ctx->flow == TI_FLOW_DISCARD
+        || (ctx->conf->auth
+            && !ngx_http_token_injector_keys_marked(
+                             ctx->conf->auth->blocks[ctx->head.issuer],
+                             ctx->head.keys)))
+    {
         ctx->flow = TI_FLOW_READ;
         ngx_memzero(&ctx->head, sizeof(ti_admission_t));
         return NGX_DECLINED;

@@ -347,11 +347,10 @@ ngx_http_token_injector_conf_read(ngx_conf_t *cf, const char *directive,
 }
 
 
-/* https with a host, or http where the operator said so */
+/* https with a host, or http where the operator said so; NULL: it is */
 
-ngx_int_t
-ngx_http_token_injector_conf_url(ngx_conf_t *cf, const char *directive,
-    ngx_str_t *url, ngx_uint_t allow_http)
+const char *
+ngx_http_token_injector_url_objection(ngx_str_t *url, ngx_uint_t allow_http)
 {
     size_t  i, scheme;
 
@@ -364,31 +363,74 @@ ngx_http_token_injector_conf_url(ngx_conf_t *cf, const char *directive,
                && ngx_strncasecmp(url->data, (u_char *) "http://", 7) == 0)
     {
         if (!allow_http) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "%s \"%V\" is not https: use https, or "
-                               "\"allow_http on\" on a trusted network",
-                               directive, url);
-            return NGX_ERROR;
+            return "is not https: use https, or \"allow_http on\" on a "
+                   "trusted network";
         }
 
         scheme = 7;
 
     } else {
-        scheme = url->len;
+        return "is not a URL that can be used";
     }
 
-    for (i = scheme; i < url->len; i++) {
-        if (url->data[i] <= 0x20 || url->data[i] == 0x7f
-            || url->data[i] == '#')
-        {
-            break;
+    if (url->data[scheme] == '/') {
+        return "is not a URL that can be used";
+    }
+
+    for (i = scheme; i < url->len && url->data[i] != '/'; i++) {
+        if (url->data[i] == '@') {
+            return "names a user: it would end up in logs";
         }
     }
 
-    if (i < url->len || scheme == url->len || url->data[scheme] == '/') {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s \"%V\" is not a URL that can be used",
-                           directive, url);
+    for (i = scheme; i < url->len; i++) {
+        if (url->data[i] <= 0x20 || url->data[i] >= 0x7f
+            || url->data[i] == '#')
+        {
+            return "is not a URL that can be used";
+        }
+    }
+
+    return NULL;
+}
+
+
+/* of this network, so http is as good; it may ask for a password */
+
+const char *
+ngx_http_token_injector_proxy_objection(ngx_str_t *url)
+{
+    size_t  i;
+
+    if ((url->len <= 7
+         || ngx_strncasecmp(url->data, (u_char *) "http://", 7) != 0)
+        && (url->len <= 8
+            || ngx_strncasecmp(url->data, (u_char *) "https://", 8) != 0))
+    {
+        return "is not http://HOST:PORT or https://HOST:PORT";
+    }
+
+    for (i = 0; i < url->len; i++) {
+        if (url->data[i] <= 0x20 || url->data[i] >= 0x7f) {
+            return "has a character that no URL has";
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_token_injector_conf_url(ngx_conf_t *cf, const char *directive,
+    ngx_str_t *url, ngx_uint_t allow_http)
+{
+    const char  *why;
+
+    why = ngx_http_token_injector_url_objection(url, allow_http);
+
+    if (why) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s \"%V\" %s",
+                           directive, url, why);
         return NGX_ERROR;
     }
 

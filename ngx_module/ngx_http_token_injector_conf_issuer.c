@@ -5,29 +5,21 @@
 #include "ngx_http_token_injector.h"
 
 
-typedef struct {
-    ngx_conf_t                    *cf;
-    ngx_str_t                     *path;
-} ngx_http_token_injector_report_t;
-
-
-static char *ngx_http_token_injector_issuer_keys_uri(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
+static void ngx_http_token_injector_issuer_defaults(
+    ngx_http_token_injector_issuer_t *issuer);
 static char *ngx_http_token_injector_issuer_validate(ngx_conf_t *cf,
     ngx_http_token_injector_issuer_t *issuer);
 static char *ngx_http_token_injector_issuer_algorithms(ngx_conf_t *cf,
     ngx_http_token_injector_issuer_t *issuer);
 static char *ngx_http_token_injector_issuer_claims(ngx_conf_t *cf,
     ngx_http_token_injector_issuer_t *issuer);
-static char *ngx_http_token_injector_issuer_keys(ngx_conf_t *cf,
-    ngx_http_token_injector_issuer_t *issuer,
-    ngx_http_token_injector_main_conf_t *mcf, ngx_array_t *ids);
-static ti_jwks_t *ngx_http_token_injector_issuer_keys_file(ngx_conf_t *cf,
-    ngx_http_token_injector_issuer_t *issuer,
-    ngx_http_token_injector_main_conf_t *mcf, ngx_str_t *path, u_char *id);
-static void ngx_http_token_injector_issuer_ignored(void *data, size_t index,
-    ti_str_t kid, const char *why);
-static void ngx_http_token_injector_issuer_cleanup(void *data);
+static char *ngx_http_token_injector_issuer_list(ngx_conf_t *cf,
+    ngx_array_t *from, const ti_str_t **list, size_t *n);
+static char *ngx_http_token_injector_issuer_path(ngx_conf_t *cf,
+    ngx_http_token_injector_issuer_t *issuer, const char *directive,
+    ngx_str_t *text, ti_json_path_t *path);
+static char *ngx_http_token_injector_issuer_required(ngx_conf_t *cf,
+    ngx_http_token_injector_issuer_t *issuer);
 static char *ngx_http_token_injector_issuer_identity(ngx_conf_t *cf,
     ngx_http_token_injector_issuer_t *issuer,
     ngx_http_token_injector_main_conf_t *mcf, ngx_array_t *ids);
@@ -65,9 +57,72 @@ static ngx_command_t  ngx_http_token_injector_issuer_commands[] = {
 
     { ngx_string("keys_uri"),
       NGX_CONF_1MORE,
-      ngx_http_token_injector_issuer_keys_uri,
+      ngx_http_token_injector_conf_strings,
       0,
+      offsetof(ngx_http_token_injector_issuer_t, keys_uris),
+      NULL },
+
+    { ngx_string("keys_interval"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
       0,
+      offsetof(ngx_http_token_injector_issuer_t, keys_interval),
+      NULL },
+
+    { ngx_string("keys_min_interval"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, keys_min_interval),
+      NULL },
+
+    { ngx_string("keys_max_stale"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, keys_max_stale),
+      NULL },
+
+    { ngx_string("keys_wait"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, keys_wait),
+      NULL },
+
+    { ngx_string("connect_timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, party.connect_timeout),
+      NULL },
+
+    { ngx_string("timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, party.timeout),
+      NULL },
+
+    { ngx_string("ssl_trusted_certificate"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, party.trusted_certificate),
+      NULL },
+
+    { ngx_string("http_proxy"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, party.http_proxy),
+      NULL },
+
+    { ngx_string("no_proxy"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_strings,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, party.no_proxy),
       NULL },
 
     { ngx_string("leeway"),
@@ -91,11 +146,39 @@ static ngx_command_t  ngx_http_token_injector_issuer_commands[] = {
       offsetof(ngx_http_token_injector_issuer_t, tenant_claim),
       NULL },
 
+    { ngx_string("typ"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_strings,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, typ),
+      NULL },
+
+    { ngx_string("azp"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_strings,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, azp),
+      NULL },
+
+    { ngx_string("required_claims"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_strings,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, required),
+      NULL },
+
+    { ngx_string("max_age"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      0,
+      offsetof(ngx_http_token_injector_issuer_t, max_age),
+      NULL },
+
     { ngx_string("allow_http"),
       NGX_CONF_TAKE1,
       ngx_conf_set_flag_slot,
       0,
-      offsetof(ngx_http_token_injector_issuer_t, allow_http),
+      offsetof(ngx_http_token_injector_issuer_t, party.allow_http),
       NULL },
 
       ngx_null_command
@@ -120,7 +203,13 @@ ngx_http_token_injector_issuer_block(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     issuer->leeway = NGX_CONF_UNSET;
-    issuer->allow_http = NGX_CONF_UNSET;
+    issuer->max_age = NGX_CONF_UNSET;
+    issuer->keys_interval = NGX_CONF_UNSET;
+    issuer->keys_min_interval = NGX_CONF_UNSET;
+    issuer->keys_max_stale = NGX_CONF_UNSET;
+    issuer->keys_wait = NGX_CONF_UNSET_MSEC;
+
+    ngx_http_token_injector_party_unset(&issuer->party);
 
     ngx_http_token_injector_conf_place(cf, &issuer->place);
 
@@ -130,12 +219,7 @@ ngx_http_token_injector_issuer_block(ngx_conf_t *cf, ngx_command_t *cmd,
         return rv;
     }
 
-    ngx_conf_init_value(issuer->leeway, 0);
-    ngx_conf_init_value(issuer->allow_http, 0);
-
-    if (issuer->user_claim.data == NULL) {
-        ngx_str_set(&issuer->user_claim, "sub");
-    }
+    ngx_http_token_injector_issuer_defaults(issuer);
 
     if (ngx_array_init(&ids, cf->pool, 2, sizeof(ti_str_t)) != NGX_OK
         || ngx_http_token_injector_issuer_algorithms(cf, issuer)
@@ -152,12 +236,24 @@ ngx_http_token_injector_issuer_block(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-static char *
-ngx_http_token_injector_issuer_keys_uri(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
+static void
+ngx_http_token_injector_issuer_defaults(
+    ngx_http_token_injector_issuer_t *issuer)
 {
-    return "is not supported by this version: save the JWK Set to a file and "
-           "name it in \"keys_file\"";
+    ngx_conf_init_value(issuer->leeway, 0);
+    ngx_conf_init_value(issuer->max_age, 0);
+    ngx_conf_init_value(issuer->keys_interval, 600);
+    ngx_conf_init_value(issuer->keys_min_interval,
+                        ngx_min(issuer->keys_interval, 10));
+    ngx_conf_init_value(issuer->keys_max_stale,
+                        ngx_max(issuer->keys_interval, 86400));
+    ngx_conf_init_msec_value(issuer->keys_wait, 3000);
+
+    ngx_http_token_injector_party_defaults(&issuer->party);
+
+    if (issuer->user_claim.data == NULL) {
+        ngx_str_set(&issuer->user_claim, "sub");
+    }
 }
 
 
@@ -181,8 +277,17 @@ ngx_http_token_injector_issuer_validate(ngx_conf_t *cf,
         why = "allows a MAC algorithm and has no \"keys_file\": such keys "
               "come from nowhere else";
 
-    } else if (issuer->keys_files == NULL) {
-        why = "has no \"keys_file\": this version does not fetch keys";
+    } else if (issuer->keys_min_interval == 0) {
+        why = "has a \"keys_min_interval\" of nothing: it takes a second or "
+              "more";
+
+    } else if (issuer->keys_interval < issuer->keys_min_interval) {
+        why = "has a \"keys_interval\" shorter than its "
+              "\"keys_min_interval\"";
+
+    } else if (issuer->keys_max_stale < issuer->keys_interval) {
+        why = "has a \"keys_max_stale\" shorter than its \"keys_interval\": "
+              "keys would end before they are asked for again";
     }
 
     if (why) {
@@ -238,54 +343,90 @@ static char *
 ngx_http_token_injector_issuer_claims(ngx_conf_t *cf,
     ngx_http_token_injector_issuer_t *issuer)
 {
-    ti_str_t         *audience;
-    ti_pool_t         pool;
-    ngx_str_t        *s;
-    ngx_uint_t        i;
     ti_jwt_issuer_t  *policy;
 
     policy = &issuer->policy;
-    pool = ngx_http_token_injector_pool(cf->pool);
 
     policy->issuer = ngx_http_token_injector_str(&issuer->issuer);
     policy->leeway = issuer->leeway;
+    policy->max_age = issuer->max_age;
 
-    s = issuer->audience->elts;
-
-    audience = ngx_palloc(cf->pool,
-                          issuer->audience->nelts * sizeof(ti_str_t));
-    if (audience == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 0; i < issuer->audience->nelts; i++) {
-        audience[i] = ngx_http_token_injector_str(&s[i]);
-    }
-
-    policy->audience = audience;
-    policy->naudience = issuer->audience->nelts;
-
-    if (ti_json_path_compile(&pool,
-                             ngx_http_token_injector_str(&issuer->user_claim),
-                             &policy->user_claim)
-        != TI_OK)
+    if (ngx_http_token_injector_issuer_list(cf, issuer->audience,
+                                            &policy->audience,
+                                            &policy->naudience)
+        != NGX_CONF_OK
+        || ngx_http_token_injector_issuer_list(cf, issuer->typ, &policy->typ,
+                                               &policy->ntyp)
+           != NGX_CONF_OK
+        || ngx_http_token_injector_issuer_list(cf, issuer->azp, &policy->azp,
+                                               &policy->nazp)
+           != NGX_CONF_OK
+        || ngx_http_token_injector_issuer_path(cf, issuer, "user_claim",
+                                               &issuer->user_claim,
+                                               &policy->user_claim)
+           != NGX_CONF_OK)
     {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "token_issuer \"%V\" has an invalid \"user_claim\" "
-                           "\"%V\"", &issuer->name, &issuer->user_claim);
         return NGX_CONF_ERROR;
     }
 
     if (issuer->tenant_claim.data
-        && ti_json_path_compile(&pool,
-                           ngx_http_token_injector_str(&issuer->tenant_claim),
-                           &policy->tenant_claim)
-           != TI_OK)
+        && ngx_http_token_injector_issuer_path(cf, issuer, "tenant_claim",
+                                               &issuer->tenant_claim,
+                                               &policy->tenant_claim)
+           != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_token_injector_issuer_required(cf, issuer);
+}
+
+
+static char *
+ngx_http_token_injector_issuer_list(ngx_conf_t *cf, ngx_array_t *from,
+    const ti_str_t **list, size_t *n)
+{
+    ti_str_t    *to;
+    ngx_str_t   *s;
+    ngx_uint_t   i;
+
+    if (from == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    to = ngx_palloc(cf->pool, from->nelts * sizeof(ti_str_t));
+    if (to == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    s = from->elts;
+
+    for (i = 0; i < from->nelts; i++) {
+        to[i] = ngx_http_token_injector_str(&s[i]);
+    }
+
+    *list = to;
+    *n = from->nelts;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_token_injector_issuer_path(ngx_conf_t *cf,
+    ngx_http_token_injector_issuer_t *issuer, const char *directive,
+    ngx_str_t *text, ti_json_path_t *path)
+{
+    ti_pool_t  pool;
+
+    pool = ngx_http_token_injector_pool(cf->pool);
+
+    if (ti_json_path_compile(&pool, ngx_http_token_injector_str(text), path)
+        != TI_OK)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "token_issuer \"%V\" has an invalid "
-                           "\"tenant_claim\" \"%V\"",
-                           &issuer->name, &issuer->tenant_claim);
+                           "token_issuer \"%V\" has an invalid \"%s\" "
+                           "\"%V\"", &issuer->name, directive, text);
         return NGX_CONF_ERROR;
     }
 
@@ -294,155 +435,78 @@ ngx_http_token_injector_issuer_claims(ngx_conf_t *cf,
 
 
 static char *
-ngx_http_token_injector_issuer_keys(ngx_conf_t *cf,
-    ngx_http_token_injector_issuer_t *issuer,
-    ngx_http_token_injector_main_conf_t *mcf, ngx_array_t *ids)
+ngx_http_token_injector_issuer_required(ngx_conf_t *cf,
+    ngx_http_token_injector_issuer_t *issuer)
 {
-    size_t            count;
-    u_char           *digest;
-    ti_str_t         *id;
-    ngx_str_t        *path;
-    ngx_uint_t        i, n;
-    const ti_jwks_t **sets;
+    ngx_str_t       *name;
+    ngx_uint_t       i;
+    ti_json_path_t  *path;
 
-    n = issuer->keys_files->nelts;
-    path = issuer->keys_files->elts;
+    if (issuer->required == NULL) {
+        return NGX_CONF_OK;
+    }
 
-    sets = ngx_palloc(cf->pool, n * sizeof(ti_jwks_t *));
-    digest = ngx_palloc(cf->pool, n * TI_SHA256_LEN);
-    if (sets == NULL || digest == NULL) {
+    name = issuer->required->elts;
+
+    path = ngx_palloc(cf->pool,
+                      issuer->required->nelts * sizeof(ti_json_path_t));
+    if (path == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    count = 0;
+    for (i = 0; i < issuer->required->nelts; i++) {
 
-    for (i = 0; i < n; i++) {
-
-        sets[i] = ngx_http_token_injector_issuer_keys_file(cf, issuer, mcf,
-                                                           &path[i], digest);
-        if (sets[i] == NULL) {
+        if (ngx_http_token_injector_issuer_path(cf, issuer, "required_claims",
+                                                &name[i], &path[i])
+            != NGX_CONF_OK)
+        {
             return NGX_CONF_ERROR;
         }
-
-        count += ti_jwks_count(sets[i]);
-
-        id = ngx_array_push(ids);
-        if (id == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *id = ti_str_from(digest, TI_SHA256_LEN);
-        digest += TI_SHA256_LEN;
     }
 
-    if (count == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "token_issuer \"%V\" has no key that can be used "
-                           "with its \"algorithms\"", &issuer->name);
-        return NGX_CONF_ERROR;
-    }
-
-    issuer->policy.keys = sets;
-    issuer->policy.nkeys = n;
+    issuer->policy.required = path;
+    issuer->policy.nrequired = issuer->required->nelts;
 
     return NGX_CONF_OK;
 }
 
 
-static ti_jwks_t *
-ngx_http_token_injector_issuer_keys_file(ngx_conf_t *cf,
-    ngx_http_token_injector_issuer_t *issuer,
-    ngx_http_token_injector_main_conf_t *mcf, ngx_str_t *path, u_char *id)
-{
-    ti_rc_t                            rc;
-    ti_str_t                           part;
-    ngx_str_t                          text;
-    ti_jwks_t                         *set;
-    const char                        *why;
-    ti_jwks_report_t                   report;
-    ngx_pool_cleanup_t                *cln;
-    ngx_http_token_injector_report_t   to;
-
-    /* a set for MAC algorithms is a set of secrets */
-
-    if (ngx_http_token_injector_conf_file(cf, "keys_file", path,
-                            TI_JWKS_MAX_SIZE,
-                            issuer->policy.algorithms & TI_ALGS_MAC, &text)
-        != NGX_CONF_OK)
-    {
-        return NULL;
-    }
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    to.cf = cf;
-    to.path = path;
-    report.ignored = ngx_http_token_injector_issuer_ignored;
-    report.data = &to;
-
-    part = ngx_http_token_injector_str(&text);
-    why = "out of memory";
-
-    rc = ti_crypto_sha256(mcf->crypto, &part, 1, id);
-
-    if (rc == TI_OK) {
-        rc = ti_jwks_parse(mcf->crypto, part, issuer->policy.algorithms,
-                           &report, &set, &why);
-    }
-
-    ngx_explicit_memzero(text.data, text.len);
-
-    if (rc != TI_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "keys_file \"%V\": %s", path, why);
-        return NULL;
-    }
-
-    cln->handler = ngx_http_token_injector_issuer_cleanup;
-    cln->data = set;
-
-    return set;
-}
-
-
-static void
-ngx_http_token_injector_issuer_ignored(void *data, size_t index, ti_str_t kid,
-    const char *why)
-{
-    ngx_http_token_injector_report_t  *to = data;
-
-    ngx_conf_log_error(NGX_LOG_WARN, to->cf, 0,
-                       "keys_file \"%V\": key number %uz is not used: %s",
-                       to->path, index + 1, why);
-}
-
-
-static void
-ngx_http_token_injector_issuer_cleanup(void *data)
-{
-    ti_jwks_free(data);
-}
-
-
-/* what a verdict on a token depends on */
+/*
+ * What a verdict on a token depends on, apart from keys that are fetched.
+ * Lists follow their lengths, so that none reads as another.
+ */
 
 static char *
 ngx_http_token_injector_issuer_identity(ngx_conf_t *cf,
     ngx_http_token_injector_issuer_t *issuer,
     ngx_http_token_injector_main_conf_t *mcf, ngx_array_t *ids)
 {
-    size_t     i;
-    u_char     numbers[24];
-    ti_str_t  *field;
+    u_char        *p, numbers[7 * 8];
+    ti_str_t      *field;
+    ngx_str_t     *s;
+    ngx_uint_t     i, j, n;
+    ngx_array_t   *list[4];
 
-    ti_put_u64(numbers, issuer->policy.algorithms);
-    ti_put_u64(numbers + 8, issuer->policy.leeway);
-    ti_put_u64(numbers + 16, ids->nelts);
+    list[0] = issuer->audience;
+    list[1] = issuer->typ;
+    list[2] = issuer->azp;
+    list[3] = issuer->required;
 
-    field = ngx_array_push_n(ids, 5 + issuer->policy.naudience);
+    p = numbers;
+
+    ti_put_u64(p, issuer->policy.algorithms);
+    ti_put_u64(p += 8, issuer->policy.leeway);
+    ti_put_u64(p += 8, issuer->policy.max_age);
+    ti_put_u64(p += 8, ids->nelts);
+
+    n = 0;
+
+    for (i = 1; i < 4; i++) {
+        ti_put_u64(p += 8, list[i] ? list[i]->nelts : 0);
+        n += list[i] ? list[i]->nelts : 0;
+    }
+
+    field = ngx_array_push_n(ids, 5 + list[0]->nelts + n);
     if (field == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -453,8 +517,12 @@ ngx_http_token_injector_issuer_identity(ngx_conf_t *cf,
     *field++ = ngx_http_token_injector_str(&issuer->user_claim);
     *field++ = ngx_http_token_injector_str(&issuer->tenant_claim);
 
-    for (i = 0; i < issuer->policy.naudience; i++) {
-        *field++ = issuer->policy.audience[i];
+    for (i = 0; i < 4; i++) {
+        s = list[i] ? list[i]->elts : NULL;
+
+        for (j = 0; list[i] && j < list[i]->nelts; j++) {
+            *field++ = ngx_http_token_injector_str(&s[j]);
+        }
     }
 
     if (ti_crypto_sha256_enc(mcf->crypto, ids->elts, ids->nelts, issuer->id)

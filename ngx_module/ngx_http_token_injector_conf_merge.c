@@ -67,7 +67,8 @@ ngx_http_token_injector_create_main_conf(ngx_conf_t *cf)
         || ngx_array_init(&mcf->issuers, cf->pool, 2, sizeof(void *))
            != NGX_OK
         || ngx_array_init(&mcf->providers, cf->pool, 4, sizeof(void *))
-           != NGX_OK)
+           != NGX_OK
+        || ngx_array_init(&mcf->feeds, cf->pool, 2, sizeof(void *)) != NGX_OK)
     {
         return NULL;
     }
@@ -91,6 +92,14 @@ ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf)
         if (mcf->memory == NULL) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (mcf->used && mcf->feeds.nelts
+        && ngx_http_token_injector_keys_zone(cf, &mcf->feeds,
+                                             &ngx_http_token_injector_module)
+           == NULL)
+    {
+        return NGX_CONF_ERROR;
     }
 
     return ngx_http_token_injector_provider_resolve(cf, mcf);
@@ -118,6 +127,7 @@ ngx_http_token_injector_create_loc_conf(ngx_conf_t *cf)
     conf->auth = NGX_CONF_UNSET_PTR;
     conf->require = NGX_CONF_UNSET_PTR;
     conf->user_key = NGX_CONF_UNSET_PTR;
+    conf->claim_headers = NGX_CONF_UNSET_PTR;
     conf->cache = NGX_CONF_UNSET;
     conf->cache_vary = NGX_CONF_UNSET_PTR;
     conf->cache_key = NGX_CONF_UNSET_PTR;
@@ -150,9 +160,9 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_conf_merge_ptr_value(conf->user_key, prev->user_key,
                              &ngx_http_token_injector_x_user_key);
     ngx_conf_merge_value(conf->cache, prev->cache, 0);
+    /* no NGX_CONF_BITMASK_SET: a method that nginx does not know is that bit */
     ngx_conf_merge_bitmask_value(conf->cache_methods, prev->cache_methods,
-                                 (NGX_CONF_BITMASK_SET
-                                  |NGX_HTTP_GET|NGX_HTTP_HEAD));
+                                 NGX_HTTP_GET|NGX_HTTP_HEAD);
     ngx_conf_merge_ptr_value(conf->cache_key, prev->cache_key, NULL);
     ngx_conf_merge_size_value(conf->cache_max_size, prev->cache_max_size,
                               1024 * 1024);
@@ -162,7 +172,10 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
         conf->inject_place = prev->inject_place;
     }
 
-    if (ngx_http_token_injector_merge_vary(cf, prev, conf) != NGX_OK) {
+    if (ngx_http_token_injector_merge_vary(cf, prev, conf) != NGX_OK
+        || ngx_http_token_injector_merge_claim_headers(cf, prev, conf)
+           != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -302,6 +315,8 @@ ngx_http_token_injector_merge_auth(ngx_conf_t *cf,
 
         auth->issuers[i] = &issuer->policy;
         auth->blocks[i] = issuer;
+
+        ngx_http_token_injector_issuer_used(issuer);
     }
 
     auth->n = n;

@@ -12,6 +12,8 @@
 
 static char *ngx_http_token_injector_provider_allow(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_http_token_injector_provider_values(ngx_conf_t *cf,
+    ti_str_t first, ti_claims_rule_t *rule);
 static char *ngx_http_token_injector_provider_validate(ngx_conf_t *cf,
     ngx_http_token_injector_provider_t *provider);
 static const char *ngx_http_token_injector_provider_missing(
@@ -183,14 +185,12 @@ ngx_http_token_injector_provider_allow(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_token_injector_provider_t  *provider = conf;
 
     u_char            *p;
-    ti_str_t          *values, claim;
+    ti_str_t           claim, first;
     ti_pool_t          pool;
     ngx_str_t         *value;
-    ngx_uint_t         i, n;
     ti_claims_rule_t  *rule;
 
     value = cf->args->elts;
-    n = cf->args->nelts - 1;
     pool = ngx_http_token_injector_pool(cf->pool);
 
     /* a namespaced claim is a URL: the last "=" ends the name */
@@ -214,25 +214,55 @@ ngx_http_token_injector_provider_allow(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     rule = ngx_array_push(provider->allow);
-    values = ngx_palloc(cf->pool, n * sizeof(ti_str_t));
-
-    if (rule == NULL || values == NULL) {
+    if (rule == NULL) {
         return NGX_CONF_ERROR;
     }
 
     claim = ti_str_from(value[1].data, p - 1 - value[1].data);
-    values[0] = ti_str_from(p, value[1].data + value[1].len - p);
+    first = ti_str_from(p, value[1].data + value[1].len - p);
+
+    if (ti_json_path_compile(&pool, claim, &rule->path) != TI_OK) {
+        return "names a claim by an invalid JSON pointer";
+    }
+
+    return ngx_http_token_injector_provider_values(cf, first, rule);
+}
+
+
+static char *
+ngx_http_token_injector_provider_values(ngx_conf_t *cf, ti_str_t first,
+    ti_claims_rule_t *rule)
+{
+    ti_str_t    *values;
+    ngx_str_t   *value;
+    ngx_uint_t   i, n;
+
+    value = cf->args->elts;
+    n = cf->args->nelts - 1;
+
+    values = ngx_palloc(cf->pool, n * sizeof(ti_str_t));
+    if (values == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    values[0] = first;
 
     for (i = 1; i < n; i++) {
         values[i] = ngx_http_token_injector_str(&value[i + 1]);
     }
 
+    for (i = 0; i < n; i++) {
+        if (!ti_claims_value_valid(values[i])) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%*s\" in \"allow\" is neither *@ and a "
+                               "domain nor a value without that in front",
+                               values[i].len, values[i].data);
+            return NGX_CONF_ERROR;
+        }
+    }
+
     rule->values = values;
     rule->nvalues = n;
-
-    if (ti_json_path_compile(&pool, claim, &rule->path) != TI_OK) {
-        return "names a claim by an invalid JSON pointer";
-    }
 
     return NGX_CONF_OK;
 }

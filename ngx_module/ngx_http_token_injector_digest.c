@@ -297,29 +297,40 @@ ngx_http_token_injector_answer_uri(ngx_http_request_t *r, ti_str_t *uri)
 }
 
 
-/* the values of token_cache_key, then name and value of each listed header */
+/*
+ * The values of token_cache_key, then name and value of each listed header and
+ * of each that says who calls: another token of the same user may say other
+ * things.
+ */
 
 static ngx_int_t
 ngx_http_token_injector_answer_parts(ngx_http_token_injector_ctx_t *ctx,
     ti_answer_request_t *request)
 {
-    ti_str_t                  *part, *name;
-    ngx_str_t                  value;
-    ngx_uint_t                 i, nkeys, nvary;
-    ngx_http_request_t        *r;
-    ngx_http_complex_value_t  *cv;
+    ti_str_t                                *part, *name;
+    ngx_str_t                                value;
+    ngx_uint_t                               i, nkeys, nvary, nclaims;
+    ngx_http_request_t                      *r;
+    ngx_http_complex_value_t                *cv;
+    ngx_http_token_injector_claim_header_t  *header;
+
+    if (ngx_http_token_injector_claim_values(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     r = ctx->request;
     nkeys = ctx->conf->cache_key ? ctx->conf->cache_key->nelts : 0;
     nvary = ctx->conf->cache_vary->nelts;
+    nclaims = ctx->conf->claim_headers ? ctx->conf->claim_headers->nelts : 0;
 
-    part = ngx_palloc(r->pool, (nkeys + 2 * nvary) * sizeof(ti_str_t));
+    request->nparts = nkeys + 2 * nvary + 2 * nclaims;
+
+    part = ngx_palloc(r->pool, request->nparts * sizeof(ti_str_t));
     if (part == NULL) {
         return NGX_ERROR;
     }
 
     request->parts = part;
-    request->nparts = nkeys + 2 * nvary;
 
     cv = nkeys ? ctx->conf->cache_key->elts : NULL;
 
@@ -343,6 +354,13 @@ ngx_http_token_injector_answer_parts(ngx_http_token_injector_ctx_t *ctx,
         {
             return NGX_ERROR;
         }
+    }
+
+    header = nclaims ? ctx->conf->claim_headers->elts : NULL;
+
+    for (i = 0; i < nclaims; i++) {
+        *part++ = ngx_http_token_injector_str(&header[i].name);
+        *part++ = ngx_http_token_injector_str(&ctx->claimed[i]);
     }
 
     return NGX_OK;

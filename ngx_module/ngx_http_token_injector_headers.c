@@ -6,6 +6,7 @@
 #include "ngx_http_token_injector.h"
 
 
+static ngx_uint_t ngx_http_token_injector_volatile(ngx_http_variable_t *v);
 static ngx_uint_t ngx_http_token_injector_read_header(ngx_table_elt_t *h,
     ngx_http_token_injector_source_t *source, ti_str_t *value);
 
@@ -69,22 +70,10 @@ ngx_http_token_injector_flush(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_token_injector_views_init(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                            i, j, *index;
+    ngx_uint_t                            i, *index;
     ngx_http_variable_t                  *v;
     ngx_http_core_main_conf_t            *cmcf;
     ngx_http_token_injector_main_conf_t  *mcf;
-
-    static ngx_str_t  names[] = {
-        ngx_string("http_"),
-        ngx_string("cookie_"),
-        ngx_string("token_claim_"),
-        ngx_string("token_user"),
-        ngx_string("token_issuer"),
-        ngx_string("token_provider"),
-        ngx_string("token_result"),
-        ngx_string("token_cache_status"),
-        ngx_string("token_expires")
-    };
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_token_injector_module);
@@ -102,28 +91,56 @@ ngx_http_token_injector_views_init(ngx_cycle_t *cycle)
     v = cmcf->variables.elts;
 
     for (i = 0; i < cmcf->variables.nelts; i++) {
-        for (j = 0; j < sizeof(names) / sizeof(names[0]); j++) {
 
-            if (v[i].name.len < names[j].len
-                || (names[j].data[names[j].len - 1] != '_'
-                    && v[i].name.len != names[j].len)
-                || ngx_strncmp(v[i].name.data, names[j].data,
-                               names[j].len)
-                   != 0)
-            {
-                continue;
-            }
-
-            index = ngx_array_push(mcf->volatiles);
-            if (index == NULL) {
-                return NGX_ERROR;
-            }
-
-            *index = v[i].index;
+        if (!ngx_http_token_injector_volatile(&v[i])) {
+            continue;
         }
+
+        index = ngx_array_push(mcf->volatiles);
+        if (index == NULL) {
+            return NGX_ERROR;
+        }
+
+        *index = v[i].index;
     }
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_token_injector_volatile(ngx_http_variable_t *v)
+{
+    ngx_uint_t  i;
+
+    static ngx_str_t  names[] = {
+        ngx_string("http_"),
+        ngx_string("cookie_"),
+        ngx_string("token_claim_"),
+        ngx_string("token_user"),
+        ngx_string("token_issuer"),
+        ngx_string("token_provider"),
+        ngx_string("token_result"),
+        ngx_string("token_cache_status"),
+        ngx_string("token_expires")
+    };
+
+    if (v->get_handler == ngx_http_token_injector_variable_path) {
+        return 1;
+    }
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+
+        if (v->name.len >= names[i].len
+            && (names[i].data[names[i].len - 1] == '_'
+                || v->name.len == names[i].len)
+            && ngx_strncmp(v->name.data, names[i].data, names[i].len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -148,7 +148,15 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
     mcf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_token_injector_module);
 
-    if (mcf == NULL || !mcf->used || mcf->stores.nelts == 0) {
+    if (mcf == NULL || !mcf->used) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_token_injector_keys_init_process(cycle, mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (mcf->stores.nelts == 0) {
         return NGX_OK;
     }
 
@@ -185,6 +193,8 @@ static void
 ngx_http_token_injector_exit_process(ngx_cycle_t *cycle)
 {
     ngx_uint_t  i;
+
+    ngx_http_token_injector_keys_exit_process();
 
     for (i = 0; i < ngx_http_token_injector_worker.nstores; i++) {
         ngx_http_token_injector_redis_destroy(

@@ -6,11 +6,22 @@
 #include "ngx_http_token_injector.h"
 
 
+/* as RFC 6750 section 3.1 knows them; none for a caller who said nothing */
+
+typedef struct {
+    ngx_str_t  code;
+    ngx_str_t  description;
+} ngx_http_token_injector_error_t;
+
+
 static void ngx_http_token_injector_problem_withdraw_headers(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_challenge(
     ngx_http_token_injector_ctx_t *ctx);
-static ngx_str_t *ngx_http_token_injector_description(ti_result_t result);
+static ngx_int_t ngx_http_token_injector_challenge_text(
+    ngx_http_token_injector_ctx_t *ctx, ngx_str_t *text);
+static const ngx_http_token_injector_error_t *ngx_http_token_injector_error(
+    ngx_http_token_injector_ctx_t *ctx);
 
 
 /*
@@ -64,7 +75,9 @@ ngx_http_token_injector_problem_begin(ngx_http_token_injector_ctx_t *ctx)
         }
     }
 
-    if (ctx->status == NGX_HTTP_UNAUTHORIZED) {
+    if (ctx->status == NGX_HTTP_UNAUTHORIZED
+        || ctx->result == TI_RESULT_CALLER_REJECTED)
+    {
         return ngx_http_token_injector_challenge(ctx);
     }
 
@@ -72,51 +85,18 @@ ngx_http_token_injector_problem_begin(ngx_http_token_injector_ctx_t *ctx)
 }
 
 
-/* RFC 6750 section 3 */
-
 static ngx_int_t
 ngx_http_token_injector_challenge(ngx_http_token_injector_ctx_t *ctx)
 {
-    u_char              *p;
-    size_t               len;
-    ngx_str_t            value, realm, *description;
+    ngx_str_t            value;
     ngx_table_elt_t     *h;
     ngx_http_request_t  *r;
 
     r = ctx->request;
 
-    ngx_str_null(&realm);
-
-    if (ctx->conf->auth) {
-        realm = ctx->conf->auth->realm;
-    }
-
-    description = ngx_http_token_injector_description(ctx->result);
-
-    len = sizeof("Bearer realm=\"\", error=\"invalid_token\", "
-                 "error_description=\"\"")
-          + realm.len + description->len;
-
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
+    if (ngx_http_token_injector_challenge_text(ctx, &value) != NGX_OK) {
         return NGX_ERROR;
     }
-
-    value.data = p;
-
-    p = ngx_cpymem(p, "Bearer", sizeof("Bearer") - 1);
-
-    if (realm.len) {
-        p = ngx_sprintf(p, " realm=\"%V\"", &realm);
-    }
-
-    if (description->len) {
-        p = ngx_sprintf(p, "%s error=\"invalid_token\", "
-                        "error_description=\"%V\"",
-                        realm.len ? "," : "", description);
-    }
-
-    value.len = p - value.data;
 
     h = ngx_http_token_injector_add_header(r, "WWW-Authenticate", &value);
     if (h == NULL) {
@@ -136,20 +116,93 @@ ngx_http_token_injector_challenge(ngx_http_token_injector_ctx_t *ctx)
 }
 
 
-static ngx_str_t *
-ngx_http_token_injector_description(ti_result_t result)
-{
-    static ngx_str_t  invalid = ngx_string("the token is not valid");
-    static ngx_str_t  expired = ngx_string("the token has expired");
-    static ngx_str_t  none = ngx_null_string;
+/* RFC 6750 section 3, RFC 9728 section 5.1 */
 
-    switch (result) {
+static ngx_int_t
+ngx_http_token_injector_challenge_text(ngx_http_token_injector_ctx_t *ctx,
+    ngx_str_t *text)
+{
+    u_char                                 *p;
+    ngx_str_t                               realm, metadata;
+    const ngx_http_token_injector_error_t  *error;
+
+    error = ngx_http_token_injector_error(ctx);
+
+    ngx_str_null(&realm);
+    ngx_str_null(&metadata);
+
+    if (ctx->conf->auth) {
+        realm = ctx->conf->auth->realm;
+        metadata = ctx->conf->auth->metadata;
+    }
+
+    p = ngx_pnalloc(ctx->request->pool,
+                    sizeof("Bearer realm=\"\", resource_metadata=\"\", "
+                           "error=\"\", error_description=\"\",")
+                    + realm.len + metadata.len + error->code.len
+                    + error->description.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->data = p;
+
+    p = ngx_cpymem(p, "Bearer ", sizeof("Bearer ") - 1);
+
+    if (realm.len) {
+        p = ngx_sprintf(p, "realm=\"%V\", ", &realm);
+    }
+
+    if (metadata.len) {
+        p = ngx_sprintf(p, "resource_metadata=\"%V\", ", &metadata);
+    }
+
+    if (error->code.len) {
+        p = ngx_sprintf(p, "error=\"%V\", error_description=\"%V\", ",
+                        &error->code, &error->description);
+    }
+
+    /* what the last one leaves, and be it the scheme */
+
+    while (p[-1] == ' ' || p[-1] == ',') {
+        p--;
+    }
+
+    text->len = p - text->data;
+
+    return NGX_OK;
+}
+
+
+/* says what the status says, and no more: why is in the log */
+
+static const ngx_http_token_injector_error_t *
+ngx_http_token_injector_error(ngx_http_token_injector_ctx_t *ctx)
+{
+    static const ngx_http_token_injector_error_t  invalid = {
+        ngx_string("invalid_token"), ngx_string("the token is not valid")
+    };
+    static const ngx_http_token_injector_error_t  expired = {
+        ngx_string("invalid_token"), ngx_string("the token has expired")
+    };
+    static const ngx_http_token_injector_error_t  scope = {
+        ngx_string("insufficient_scope"),
+        ngx_string("the token does not suffice for this request")
+    };
+    static const ngx_http_token_injector_error_t  none = {
+        ngx_null_string, ngx_null_string
+    };
+
+    switch (ctx->result) {
 
     case TI_RESULT_TOKEN_INVALID:
         return &invalid;
 
     case TI_RESULT_TOKEN_EXPIRED:
         return &expired;
+
+    case TI_RESULT_CALLER_REJECTED:
+        return ctx->status == NGX_HTTP_FORBIDDEN ? &scope : &none;
 
     default:
         return &none;

@@ -24,7 +24,7 @@ typedef struct {
 
 static ngx_http_token_injector_step_t  ngx_http_token_injector_steps[] = {
 
-    /*              -                 who calls */
+    /*              issuer's keys     who calls */
     { ngx_string("authenticate"), ngx_http_token_injector_authenticate },
 
     /*              -                 may this caller use this provider */
@@ -77,7 +77,7 @@ ngx_http_token_injector_access_handler(ngx_http_request_t *r)
     lcf = ngx_http_token_injector_loc(r);
 
     if (lcf->auth == NULL && lcf->provider == NULL) {
-        return NGX_DECLINED;
+        return ngx_http_token_injector_disclaim(r, lcf);
     }
 
     ctx = ngx_http_token_injector_create_ctx(r);
@@ -113,7 +113,7 @@ ngx_http_token_injector_precontent_handler(ngx_http_request_t *r)
     lcf = ngx_http_token_injector_loc(r);
 
     if (lcf->auth == NULL && lcf->provider == NULL) {
-        return NGX_DECLINED;
+        return ngx_http_token_injector_disclaim(r, lcf);
     }
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_token_injector_module);
@@ -125,7 +125,13 @@ ngx_http_token_injector_precontent_handler(ngx_http_request_t *r)
             ngx_http_token_injector_problem_withdraw(ctx);
         }
 
-        return NGX_DECLINED;
+        if (ctx == NULL || !ctx->passed) {
+            return ngx_http_token_injector_disclaim(r, lcf);
+        }
+
+        rc = ngx_http_token_injector_claim(ctx);
+
+        return rc == NGX_OK ? NGX_DECLINED : rc;
     }
 
     ctx = ngx_http_token_injector_create_ctx(r);
@@ -147,6 +153,10 @@ ngx_http_token_injector_precontent_handler(ngx_http_request_t *r)
     rc = ngx_http_token_injector_run(ctx, lcf->provider
                                      ? NGX_HTTP_TOKEN_INJECTOR_ALL_STEPS
                                      : NGX_HTTP_TOKEN_INJECTOR_ACCESS_STEPS);
+
+    if (rc == NGX_OK && lcf->provider == NULL) {
+        rc = ngx_http_token_injector_claim(ctx);
+    }
 
     return rc == NGX_OK ? NGX_DECLINED : rc;
 }

@@ -280,16 +280,9 @@ ngx_http_token_injector_inject(ngx_http_token_injector_ctx_t *ctx)
     if (ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT) {
         r->content_handler = ngx_http_token_injector_answer_handler;
 
-    } else if (r->content_handler) {
-
-        if (ngx_http_token_injector_prepare(ctx) != NGX_OK) {
-            return ngx_http_token_injector_refuse(ctx,
-                                                  TI_RESULT_INTERNAL_ERROR,
-                                                  "out of memory");
-        }
-
-        ctx->handler = r->content_handler;
-        r->content_handler = ngx_http_token_injector_content_handler;
+    } else if (ngx_http_token_injector_present(ctx) != NGX_OK) {
+        return ngx_http_token_injector_refuse(ctx, TI_RESULT_INTERNAL_ERROR,
+                                              "out of memory");
     }
 
     ctx->finished = 1;

@@ -10,6 +10,8 @@
 
 static ngx_int_t ngx_http_token_injector_variable_claim(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_token_injector_claim_at(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, ti_json_path_t *path);
 static ngx_int_t ngx_http_token_injector_variable_user(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_token_injector_variable_issuer(
@@ -106,26 +108,10 @@ ngx_http_token_injector_variable_claim(ngx_http_request_t *r,
 {
     ngx_str_t  *name = (ngx_str_t *) data;
 
-    char                           *claim;
-    size_t                          len;
-    json_t                         *claims;
-    ti_str_t                        text;
-    ti_pool_t                       pool;
-    const char                     *names[1];
-    ti_json_path_t                  path;
-    ngx_http_token_injector_ctx_t  *ctx;
-
-    v->not_found = 1;
-
-    ctx = ngx_http_token_injector_ctx(r);
-    if (ctx == NULL) {
-        return NGX_OK;
-    }
-
-    claims = ngx_http_token_injector_claims(ctx);
-    if (claims == NULL) {
-        return NGX_OK;
-    }
+    char            *claim;
+    size_t           len;
+    const char      *names[1];
+    ti_json_path_t   path;
 
     len = name->len - (sizeof("token_claim_") - 1);
 
@@ -141,9 +127,44 @@ ngx_http_token_injector_variable_claim(ngx_http_request_t *r,
     path.names = names;
     path.n = 1;
 
+    return ngx_http_token_injector_claim_at(r, v, &path);
+}
+
+
+/* those of token_claim_set: data is the path */
+
+ngx_int_t
+ngx_http_token_injector_variable_path(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    return ngx_http_token_injector_claim_at(r, v, (ti_json_path_t *) data);
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_claim_at(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, ti_json_path_t *path)
+{
+    json_t                         *claims;
+    ti_str_t                        text;
+    ti_pool_t                       pool;
+    ngx_http_token_injector_ctx_t  *ctx;
+
+    v->not_found = 1;
+
+    ctx = ngx_http_token_injector_ctx(r);
+    if (ctx == NULL) {
+        return NGX_OK;
+    }
+
+    claims = ngx_http_token_injector_claims(ctx);
+    if (claims == NULL) {
+        return NGX_OK;
+    }
+
     pool = ngx_http_token_injector_pool(r->pool);
 
-    if (ti_claims_text(&pool, claims, &path, &text) != TI_OK) {
+    if (ti_claims_text(&pool, claims, path, &text) != TI_OK) {
         return NGX_ERROR;
     }
 

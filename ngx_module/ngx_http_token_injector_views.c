@@ -2,10 +2,12 @@
  * Three views of one request's headers.
  *
  * original   what the client sent; only this module reads it
- * stripped   what everybody else sees once an injecting location has judged
- *            the request: no caller's token, no user key, no third party's
- * injected   the stripped one and "Authorization: Bearer <third party's>";
- *            in place only while the upstream's request is being written
+ * stripped   what everybody else sees once a location that injects has judged
+ *            the request: no caller's token, no user key, no third party's;
+ *            and once one has that says who calls: no header of such a name
+ * injected   the stripped one with "Authorization: Bearer <third party's>" and
+ *            the headers that say who calls; in place only while the
+ *            upstream's request is being written
  *
  * A view is swapped into r->headers_in whole.  What asks for variables in
  * between may have cached one: those are forgotten at every swap.
@@ -17,26 +19,12 @@
 static void ngx_http_token_injector_cleanup(void *data);
 static void ngx_http_token_injector_written(
     ngx_http_token_injector_ctx_t *ctx);
-static ngx_int_t ngx_http_token_injector_strip_part(
-    ngx_http_token_injector_ctx_t *ctx, ngx_list_part_t *part,
-    ngx_http_token_injector_view_t *stripped);
-static ngx_uint_t ngx_http_token_injector_secret(
-    ngx_http_token_injector_loc_conf_t *conf, ngx_table_elt_t *h);
-static ngx_int_t ngx_http_token_injector_bare_cookie(
-    ngx_http_token_injector_ctx_t *ctx, ngx_table_elt_t *h);
+static ngx_int_t ngx_http_token_injector_prepare(
+    ngx_http_token_injector_ctx_t *ctx);
 static ti_str_t ngx_http_token_injector_token(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_create_request(
     ngx_http_request_t *r);
-
-
-/* as variables spell them */
-
-static ngx_str_t  ngx_http_token_injector_authorization_name =
-    ngx_string("authorization");
-static ngx_str_t  ngx_http_token_injector_cookie_name = ngx_string("cookie");
-static ngx_str_t  ngx_http_token_injector_user_key_name =
-    ngx_string("x_user_key");
 
 
 ngx_http_token_injector_state_t *
@@ -86,6 +74,7 @@ ngx_http_token_injector_cleanup(void *data)
         }
 
         ngx_http_token_injector_leave(ctx);
+        ngx_http_token_injector_keys_leave(ctx);
 
         if (ctx->claims) {
             json_decref(ctx->claims);
@@ -119,7 +108,7 @@ ngx_http_token_injector_written(ngx_http_token_injector_ctx_t *ctx)
     r = ctx->request;
     cl = r->upstream->request_bufs;
 
-    if (cl == NULL || !cl->buf->temporary
+    if (ctx->bearer.len == 0 || cl == NULL || !cl->buf->temporary
         || (r->request_body && cl == r->request_body->bufs))
     {
         return;
@@ -170,176 +159,25 @@ ngx_http_token_injector_save(ngx_http_request_t *r,
 }
 
 
-/*
- * From here on nobody else sees the caller's secrets.  Another injecting
- * location of the same request may add its own sources to what is removed.
- */
+/* the location's handler will see the injected view, where it has one */
 
 ngx_int_t
-ngx_http_token_injector_strip(ngx_http_token_injector_ctx_t *ctx)
+ngx_http_token_injector_present(ngx_http_token_injector_ctx_t *ctx)
 {
-    ngx_uint_t                        n;
-    ngx_list_part_t                  *part;
-    ngx_http_request_t               *r;
-    ngx_http_token_injector_view_t   *from, stripped;
-    ngx_http_token_injector_state_t  *state;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
-    state = ctx->state;
 
-    if (!state->viewed) {
-        ngx_http_token_injector_save(r, &state->original);
-        from = &state->original;
-
-    } else {
-        from = &state->stripped;
+    if (r->content_handler == NULL) {
+        return NGX_OK;
     }
 
-    n = 1;
-
-    for (part = &from->headers.part; part; part = part->next) {
-        n += part->nelts;
-    }
-
-    ngx_memzero(&stripped, sizeof(ngx_http_token_injector_view_t));
-
-    stripped.headers.part.elts = ngx_palloc(r->pool,
-                                            n * sizeof(ngx_table_elt_t));
-    if (stripped.headers.part.elts == NULL) {
+    if (ngx_http_token_injector_prepare(ctx) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    stripped.headers.size = sizeof(ngx_table_elt_t);
-    stripped.headers.nalloc = n;
-    stripped.headers.pool = r->pool;
-
-    for (part = &from->headers.part; part; part = part->next) {
-        if (ngx_http_token_injector_strip_part(ctx, part, &stripped)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    state->stripped = stripped;
-    state->stripped.headers.last = &state->stripped.headers.part;
-    state->viewed = 1;
-
-    ngx_http_token_injector_view(r, &state->stripped);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_token_injector_strip_part(ngx_http_token_injector_ctx_t *ctx,
-    ngx_list_part_t *part, ngx_http_token_injector_view_t *stripped)
-{
-    ngx_uint_t        i;
-    ngx_table_elt_t  *h, *to;
-
-    h = part->elts;
-    to = stripped->headers.part.elts;
-    to += stripped->headers.part.nelts;
-
-    for (i = 0; i < part->nelts; i++) {
-
-        if (ngx_http_token_injector_named(&h[i],
-                                      &ngx_http_token_injector_cookie_name))
-        {
-            *to = h[i];
-
-            if (ngx_http_token_injector_bare_cookie(ctx, to) != NGX_OK) {
-                return NGX_ERROR;
-            }
-
-            if (to->value.len == 0) {
-                continue;
-            }
-
-            if (ngx_http_token_injector_link(ctx->request, &stripped->cookies,
-                                             to)
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-        } else if (ngx_http_token_injector_secret(ctx->conf, &h[i])) {
-            continue;
-
-        } else {
-            *to = h[i];
-        }
-
-        to++;
-        stripped->headers.part.nelts++;
-    }
-
-    return NGX_OK;
-}
-
-
-/* a header that no one else may see */
-
-static ngx_uint_t
-ngx_http_token_injector_secret(ngx_http_token_injector_loc_conf_t *conf,
-    ngx_table_elt_t *h)
-{
-    if (ngx_http_token_injector_named(h,
-                                 &ngx_http_token_injector_authorization_name)
-        || ngx_http_token_injector_named(h,
-                                     &ngx_http_token_injector_user_key_name))
-    {
-        return 1;
-    }
-
-    if (conf->user_key->from == NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER
-        && ngx_http_token_injector_named(h, &conf->user_key->name))
-    {
-        return 1;
-    }
-
-    return conf->auth
-           && conf->auth->source.from == NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER
-           && ngx_http_token_injector_named(h, &conf->auth->source.name);
-}
-
-
-/* a Cookie header without the cookies that are secrets */
-
-static ngx_int_t
-ngx_http_token_injector_bare_cookie(ngx_http_token_injector_ctx_t *ctx,
-    ngx_table_elt_t *h)
-{
-    u_char                              *p;
-    ngx_uint_t                           i;
-    ngx_http_token_injector_auth_t      *auth;
-    ngx_http_token_injector_source_t    *source[2];
-
-    auth = ctx->conf->auth;
-
-    source[0] = auth ? &auth->source : NULL;
-    source[1] = ctx->conf->user_key;
-
-    for (i = 0; i < 2; i++) {
-
-        if (source[i] == NULL
-            || source[i]->from != NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE)
-        {
-            continue;
-        }
-
-        p = ngx_pnalloc(ctx->request->pool, h->value.len + 1);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        h->value.len = ti_header_cookie_strip(p,
-                               ngx_http_token_injector_str(&h->value),
-                               ngx_http_token_injector_str(&source[i]->name));
-        p[h->value.len] = '\0';
-        h->value.data = p;
-    }
+    ctx->handler = r->content_handler;
+    r->content_handler = ngx_http_token_injector_content_handler;
 
     return NGX_OK;
 }
@@ -350,7 +188,7 @@ ngx_http_token_injector_bare_cookie(ngx_http_token_injector_ctx_t *ctx,
  * modules have added to the request since it was stripped stays in both.
  */
 
-ngx_int_t
+static ngx_int_t
 ngx_http_token_injector_prepare(ngx_http_token_injector_ctx_t *ctx)
 {
     ngx_uint_t                        n;
@@ -362,10 +200,14 @@ ngx_http_token_injector_prepare(ngx_http_token_injector_ctx_t *ctx)
     r = ctx->request;
     view = &ctx->injected;
 
+    if (ngx_http_token_injector_claim_values(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_http_token_injector_save(r, &ctx->state->stripped);
     ngx_http_token_injector_save(r, view);
 
-    n = 1;
+    n = 1 + (ctx->conf->claim_headers ? ctx->conf->claim_headers->nelts : 0);
 
     for (part = &view->headers.part; part; part = part->next) {
         n += part->nelts;
@@ -383,29 +225,37 @@ ngx_http_token_injector_prepare(ngx_http_token_injector_ctx_t *ctx)
                                      part->nelts * sizeof(ngx_table_elt_t));
     }
 
-    view->headers.part.nelts = n;
+    if (ctx->bearer.len) {
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+        ngx_str_set(&h->key, "Authorization");
+        h->lowcase_key = (u_char *) "authorization";
+        h->hash = ngx_hash_key(h->lowcase_key, h->key.len);
+        h->value = ctx->bearer;
+
+        view->authorization = h++;
+    }
+
+    h = ngx_http_token_injector_claim_push(ctx, h);
+
+    view->headers.part.nelts = h - (ngx_table_elt_t *) view->headers.part.elts;
     view->headers.part.next = NULL;
     view->headers.nalloc = n;
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    ngx_str_set(&h->key, "Authorization");
-    h->lowcase_key = (u_char *) "authorization";
-    h->hash = ngx_hash_key(h->lowcase_key, h->key.len);
-    h->value = ctx->bearer;
-
-    view->authorization = h;
 
     return NGX_OK;
 }
 
 
-/* the third party's, without the scheme */
+/* the third party's, without the scheme; none where none was asked for */
 
 static ti_str_t
 ngx_http_token_injector_token(ngx_http_token_injector_ctx_t *ctx)
 {
     size_t  n;
+
+    if (ctx->bearer.len == 0) {
+        return ti_null_str;
+    }
 
     n = sizeof("Bearer ") - 1;
 
@@ -414,8 +264,8 @@ ngx_http_token_injector_token(ngx_http_token_injector_ctx_t *ctx)
 
 
 /*
- * The content handler of a location that injects: the location's own, under
- * the injected view.  Where the upstream's request is written later (its body
+ * The content handler of a location that adds headers: its own, under the
+ * injected view.  Where the upstream's request is written later (its body
  * had to be read first), the view comes back for that moment alone.  It is the
  * request's handler that is kept, since an "if" has none in its configuration.
  */

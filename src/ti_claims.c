@@ -205,17 +205,121 @@ ti_claims_name(const ti_pool_t *pool, const json_t *claims,
 }
 
 
-static int
-ti_claims_listed(const json_t *value, const ti_claims_rule_t *rule)
+/* "@DOMAIN" of a value that stands for a domain; else empty */
+
+static ti_str_t
+ti_claims_domain(ti_str_t value)
 {
-    size_t  i;
+    if (value.len < 2 || value.data[0] != '*' || value.data[1] != '@') {
+        return ti_null_str;
+    }
+
+    return ti_str_from(value.data + 1, value.len - 1);
+}
+
+
+static int
+ti_claims_is_ldh(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+           || (c >= '0' && c <= '9') || c == '-';
+}
+
+
+/* RFC 1123 section 2.1, RFC 1035 section 2.3.4; IDNs are A-labels */
+
+static int
+ti_claims_is_host(ti_str_t host)
+{
+    size_t  i, label;
+
+    label = 0;
+
+    for (i = 0; i < host.len; i++) {
+
+        if (host.data[i] == '.') {
+            if (label == 0 || host.data[i - 1] == '-') {
+                return 0;
+            }
+
+            label = 0;
+            continue;
+        }
+
+        if (!ti_claims_is_ldh(host.data[i])
+            || (label == 0 && host.data[i] == '-')
+            || ++label > 63)
+        {
+            return 0;
+        }
+    }
+
+    return label != 0 && host.len <= 253 && host.data[i - 1] != '-';
+}
+
+
+int
+ti_claims_value_valid(ti_str_t value)
+{
+    ti_str_t  domain;
+
+    domain = ti_claims_domain(value);
+
+    return domain.len == 0
+           || ti_claims_is_host(ti_str_from(domain.data + 1, domain.len - 1));
+}
+
+
+/* domain: with its "@", which is then the only one */
+
+static int
+ti_claims_of_domain(ti_str_t address, ti_str_t domain)
+{
+    size_t  local;
+
+    if (address.len <= domain.len) {
+        return 0;
+    }
+
+    local = address.len - domain.len;
+
+    return memchr(address.data, '@', local) == NULL
+           && ti_str_caseeq(ti_str_from(address.data + local, domain.len),
+                            domain);
+}
+
+
+static int
+ti_claims_unverified(const json_t *claims)
+{
+    ti_str_t  text;
+
+    return json_is_false(json_object_get(claims, "email_verified"))
+           || (ti_json_string(claims, "email_verified", &text) == TI_OK
+               && ti_str_eq(text, ti_str("false")));
+}
+
+
+static int
+ti_claims_listed(const json_t *claims, const json_t *value,
+    const ti_claims_rule_t *rule)
+{
+    size_t    i;
+    ti_str_t  text, domain;
 
     if (!json_is_string(value)) {
         return 0;
     }
 
+    text = ti_json_str(value);
+
     for (i = 0; i < rule->nvalues; i++) {
-        if (ti_str_eq(ti_json_str(value), rule->values[i])) {
+        domain = ti_claims_domain(rule->values[i]);
+
+        if (domain.len == 0 ? ti_str_eq(text, rule->values[i])
+                            : ti_claims_of_domain(text, domain)
+                              && !ti_claims_unverified(claims))
+        {
             return 1;
         }
     }
@@ -233,11 +337,11 @@ ti_claims_rule_matches(const json_t *claims, const ti_claims_rule_t *rule)
     value = ti_json_path_find(&rule->path, claims);
 
     if (!json_is_array(value)) {
-        return ti_claims_listed(value, rule);
+        return ti_claims_listed(claims, value, rule);
     }
 
     for (i = 0; i < json_array_size(value); i++) {
-        if (ti_claims_listed(json_array_get(value, i), rule)) {
+        if (ti_claims_listed(claims, json_array_get(value, i), rule)) {
             return 1;
         }
     }

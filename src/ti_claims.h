@@ -29,14 +29,22 @@ ti_rc_t ti_claims_name(const ti_pool_t *pool, const json_t *claims,
     const ti_json_path_t *path, ti_str_t *name);
 
 
-/* One "allow CLAIM=VALUE VALUE…": a value equals a string claim or an
- * element of an array of strings, exactly. */
+/*
+ * One "allow CLAIM=VALUE VALUE…": a value equals a string claim or an element
+ * of an array of strings, exactly.  A value "*@DOMAIN" stands for every e-mail
+ * address of that domain, subdomains not included: one "@" with something
+ * before it, the domain compared without regard to case.  It matches nobody
+ * whose claims say that "email_verified" is false, or the text "false".
+ */
 
 typedef struct {
     ti_json_path_t   path;
     const ti_str_t  *values;
     size_t           nvalues;
 } ti_claims_rule_t;
+
+/* is it "*@" and a host name, or a value that does not begin with "*@"? */
+int ti_claims_value_valid(ti_str_t value);
 
 /* any rule suffices; no rules: everyone */
 int ti_claims_allowed(const json_t *claims, const ti_claims_rule_t *rules,

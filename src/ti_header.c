@@ -276,14 +276,30 @@ ti_ends_token(unsigned char c)
 }
 
 
-int
-ti_header_lists(ti_str_t list, ti_str_t name)
+static ti_str_t
+ti_token(const unsigned char *p, const unsigned char *last)
+{
+    const unsigned char  *token;
+
+    for (token = p; p < last && !ti_ends_token(*p); p++) {
+        /* void */
+    }
+
+    return ti_str_from(token, (size_t) (p - token));
+}
+
+
+/* What stands behind the first token of that name; data is NULL: no such. */
+
+static ti_str_t
+ti_behind_token(ti_str_t list, ti_str_t name)
 {
     int                   quotes;
-    const unsigned char  *p, *token, *last;
+    ti_str_t              token;
+    const unsigned char  *p, *last;
 
     if (list.len == 0) {
-        return 0;
+        return ti_null_str;
     }
 
     quotes = 1;
@@ -295,18 +311,66 @@ ti_header_lists(ti_str_t list, ti_str_t name)
             p++;
         }
 
-        for (token = p; p < last && !ti_ends_token(*p); p++) {
-            /* void */
-        }
+        token = ti_token(p, last);
+        p += token.len;
 
-        if (ti_str_caseeq(ti_str_from(token, (size_t) (p - token)), name)) {
-            return 1;
+        if (ti_str_caseeq(token, name)) {
+            return ti_str_from(p, (size_t) (last - p));
         }
 
         p = ti_member_end(p, last, &quotes);
     }
 
-    return 0;
+    return ti_null_str;
+}
+
+
+int
+ti_header_lists(ti_str_t list, ti_str_t name)
+{
+    return ti_behind_token(list, name).data != NULL;
+}
+
+
+ti_rc_t
+ti_header_argument(ti_str_t list, ti_str_t name, ti_str_t *argument)
+{
+    ti_str_t              rest, value;
+    const unsigned char  *p, *last;
+
+    rest = ti_behind_token(list, name);
+
+    if (rest.len < 2 || rest.data[0] != '=') {
+        return TI_DECLINED;
+    }
+
+    p = rest.data + 1;
+    last = rest.data + rest.len;
+
+    value = ti_token(p, last);
+    p += value.len;
+
+    if (value.len == 0) {
+        p = (*p == '"') ? ti_quoted_end(p, last) : NULL;
+
+        if (p == NULL) {
+            return TI_DECLINED;
+        }
+
+        value = ti_str_from(rest.data + 2, (size_t) (p - rest.data) - 3);
+    }
+
+    while (p < last && ti_is_space(*p)) {
+        p++;
+    }
+
+    if (p < last && *p != ',') {
+        return TI_DECLINED;
+    }
+
+    *argument = value;
+
+    return TI_OK;
 }
 
 

@@ -54,6 +54,14 @@ size_t ti_header_cookie(ti_str_t value, ti_str_t name, ti_str_t *out);
 
 int ti_header_lists(ti_str_t list, ti_str_t name);
 
+/*
+ * What stands behind "=" of the first such token: a token, or what is between
+ * the quotes, as it is.  TI_DECLINED: no such token, or it has nothing of the
+ * kind, or something else behind it.
+ */
+
+ti_rc_t ti_header_argument(ti_str_t list, ti_str_t name, ti_str_t *argument);
+
 
 /*
  * Every member of a comma-separated list is in names (case-insensitive) and

@@ -519,7 +519,7 @@ ti_jwks_free(ti_jwks_t *set)
 size_t
 ti_jwks_count(const ti_jwks_t *set)
 {
-    return set->n;
+    return (set == NULL) ? 0 : set->n;
 }
 
 
@@ -546,7 +546,7 @@ ti_jwks_find(const ti_jwks_t *set, ti_alg_t alg, ti_str_t kid,
     size_t           i;
     const ti_jwk_t  *key;
 
-    for (i = 0; i < set->n; i++) {
+    for (i = 0; i < ti_jwks_count(set); i++) {
         key = &set->keys[i];
 
         if (kid.data != NULL
@@ -578,22 +578,22 @@ ti_jwks_select(const ti_jwks_t *const *sets, size_t nsets, ti_alg_t alg,
         ti_jwks_find(sets[i], alg, kid, &found);
     }
 
-    *unknown = (kid.data != NULL && found.named == 0);
+    *unknown = (kid.data == NULL ? found.fit : found.named) == 0;
 
     if (found.fit == 1) {
         return found.key;
     }
 
-    if (*unknown) {
-        *why = "no key has this kid";
-
-    } else if (kid.data != NULL) {
-        *why = found.fit == 0 ? "the key with this kid does not serve this alg"
-                              : "more than one key has this kid";
-
-    } else {
+    if (kid.data == NULL) {
         *why = found.fit == 0 ? "no kid, and no key serves this alg"
                               : "no kid, and more than one key serves this alg";
+
+    } else if (*unknown) {
+        *why = "no key has this kid";
+
+    } else {
+        *why = found.fit == 0 ? "the key with this kid does not serve this alg"
+                              : "more than one key has this kid";
     }
 
     return NULL;

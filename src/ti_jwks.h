@@ -42,15 +42,16 @@ typedef struct {
 ti_rc_t ti_jwks_parse(ti_crypto_t *crypto, ti_str_t text, unsigned algorithms,
     const ti_jwks_report_t *report, ti_jwks_t **set, const char **why);
 void ti_jwks_free(ti_jwks_t *set);
-size_t ti_jwks_count(const ti_jwks_t *set);
+size_t ti_jwks_count(const ti_jwks_t *set); /* NULL: 0 */
 const ti_jwk_t *ti_jwks_key(const ti_jwks_t *set, size_t i);
 
 
 /*
- * The key for a JWS among several sets: the only one that serves alg and,
- * where kid.data is not NULL, has exactly that kid.  NULL where none fits or
- * more than one does; *why tells them apart, and *unknown is 1 where no key
- * has that kid at all: the sign that the issuer may have a newer set.
+ * The key for a JWS among several sets (NULL among them has no key): the only
+ * one that serves alg and, where kid.data is not NULL, has exactly that kid.
+ * NULL where none fits or more than one does; *why tells them apart, and
+ * *unknown is 1 where another set might have it, the sign that the issuer's is
+ * newer: no key has that kid at all, or without a kid none serves alg.
  */
 
 const ti_jwk_t *ti_jwks_select(const ti_jwks_t *const *sets, size_t nsets,

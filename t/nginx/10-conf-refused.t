@@ -369,12 +369,66 @@ refused('no issuer', { issuer => 'without_issuer' },
 refused('no audience', { issuer => 'without_audience' },
         'token_issuer "corp" has no "audience": a token made for anybody is '
         . 'nobody\'s', 'issuer');
-refused('no keys', { issuer => 'without_keys_file' },
-        'token_issuer "corp" has no "keys_file": this version does not fetch '
-        . 'keys', 'issuer');
-refused('keys_uri', { issuer => 'keys_uri https://login.example.com/k; #<' },
-        '"keys_uri" directive is not supported by this version: save the JWK '
-        . 'Set to a file and name it in "keys_file"', '<');
+refused('no keys, and an issuer that cannot be asked',
+        { issuer => "without_keys_file\nissuer corp;" },
+        'token_issuer "corp" has neither "keys_file" nor "keys_uri", and its '
+        . '"issuer" "corp" is not a URL that could be asked where its keys '
+        . 'are', 'issuer');
+refused('no keys, and an issuer of http',
+        { issuer => "without_keys_file\nissuer http://login.example.com/;" },
+        'issuer "http://login.example.com/" is not https: use https, or '
+        . '"allow_http on" on a trusted network', 'issuer');
+refused('keys_uri of http',
+        { issuer => 'keys_uri http://login.example.com/k;' },
+        'keys_uri "http://login.example.com/k" is not https: use https, or '
+        . '"allow_http on" on a trusted network', 'issuer');
+for my $bad ('ftp://login.example.com/k', 'https://', 'https:///k', 'k',
+             'file:///etc/nginx/k', '"https://login.example.com/a b"',
+             'https://login.example.com/#k')
+{
+    (my $url = $bad) =~ s/"//g;
+    refused("keys_uri $bad", { issuer => "keys_uri $bad;" },
+            "keys_uri \"$url\" is not a URL that can be used", 'issuer');
+}
+refused('keys_uri with a user',
+        { issuer => 'keys_uri https://me:mine@login.example.com/k;' },
+        'keys_uri "https://me:mine@login.example.com/k" names a user: it '
+        . 'would end up in logs', 'issuer');
+refused('keys_uri and MAC algorithms alone',
+        { issuer => "algorithms HS256;\n"
+                    . "keys_file %%TESTDIR%%/mac.jwks;\n"
+                    . 'keys_uri https://login.example.com/k;' },
+        'token_issuer "corp" fetches keys and allows only MAC algorithms, '
+        . 'whose keys are never fetched: leave "keys_uri" out', 'issuer');
+refused('keys_min_interval 0', { issuer => 'keys_min_interval 0;' },
+        'token_issuer "corp" has a "keys_min_interval" of nothing: it takes '
+        . 'a second or more', 'issuer');
+refused('keys_interval below keys_min_interval',
+        { issuer => "keys_interval 10s;\nkeys_min_interval 11s;" },
+        'token_issuer "corp" has a "keys_interval" shorter than its '
+        . '"keys_min_interval"', 'issuer');
+refused('keys_max_stale below keys_interval',
+        { issuer => 'keys_max_stale 599s;' },
+        'token_issuer "corp" has a "keys_max_stale" shorter than its '
+        . '"keys_interval": keys would end before they are asked for again',
+        'issuer');
+for my $line ('timeout 0', 'connect_timeout 0') {
+    refused("issuer: $line", { issuer => "without_keys_file\n"
+                . "issuer http://127.0.0.1:9;\nallow_http on;\n$line;" },
+            '"timeout" and "connect_timeout" take a millisecond or more: '
+            . 'nothing waits for ever', 'issuer');
+}
+for my $bad ('proxy:3128', 'socks5://proxy:1080', 'http://') {
+    refused("http_proxy $bad", { issuer => "without_keys_file\n"
+                . "issuer http://127.0.0.1:9;\nallow_http on;\n"
+                . "http_proxy $bad;" },
+            '"http_proxy" is not http://HOST:PORT or https://HOST:PORT',
+            'issuer');
+}
+refused('http_proxy with a password, and a space',
+        { issuer => "without_keys_file\nissuer http://127.0.0.1:9;\n"
+                    . qq(allow_http on;\nhttp_proxy "http://me:hush\@p :1";) },
+        '"http_proxy" has a character that no URL has', 'issuer');
 refused('a MAC algorithm without a keys_file',
         { issuer => "without_keys_file\nalgorithms HS256;" },
         'token_issuer "corp" allows a MAC algorithm and has no "keys_file": '
@@ -406,11 +460,12 @@ refused('MAC keys where RS256 is meant',
 refused('keys_file, no JWK Set',
         { issuer => 'keys_file %%TESTDIR%%/keys.json;' },
         'keys_file "%%TESTDIR%%/keys.json": has no "keys" array', 'issuer');
-for my $claim (qw(user tenant)) {
+for my $claim (qw(user_claim tenant_claim required_claims)) {
     for my $bad ('""', '/a~2b') {
         my $shown = $bad =~ s/"//gr;
-        refused("${claim}_claim $bad", { issuer => "${claim}_claim $bad;" },
-                "token_issuer \"corp\" has an invalid \"${claim}_claim\" "
+        next if $claim eq 'required_claims' && $bad eq '""';
+        refused("$claim $bad", { issuer => "$claim $bad;" },
+                "token_issuer \"corp\" has an invalid \"$claim\" "
                 . "\"$shown\"", 'issuer');
     }
 }
@@ -589,6 +644,9 @@ for my $case ([store => 'server a b'], [store => 'timeout 1s 2s'],
               [location => 'token_user_key $http_a $http_b'],
               [issuer => 'audience'], [issuer => 'algorithms'],
               [issuer => 'keys_file'], [provider => 'allow'],
+              [issuer => 'keys_uri'], [issuer => 'typ'], [issuer => 'azp'],
+              [issuer => 'required_claims'], [issuer => 'no_proxy'],
+              [issuer => 'max_age 1m 2m'], [issuer => 'http_proxy a b'],
               [store => 'server'], [location => 'token_require'])
 {
     my ($block, $line) = @$case;
@@ -627,7 +685,8 @@ for my $case ([provider => 'grant implicit'], [provider => 'user_key maybe'],
             'invalid value "' . (split / /, $line)[1] . '"', '<');
 }
 for my $case ([store => 'timeout soon'], [store => 'local_valid soon'],
-              [issuer => 'leeway soon'])
+              [issuer => 'leeway soon'], [issuer => 'max_age soon'],
+              [issuer => 'keys_interval soon'], [issuer => 'keys_wait soon'])
 {
     my ($block, $line) = @$case;
 
@@ -683,7 +742,7 @@ for my $i (0 .. $#lines) {
     $ended += $code == 1;
 
     # a list goes on with the words of the next line
-    my $wanted = $lines[$i] =~ /^(?:allow|token_cache_vary) / ? 0 : 1;
+    my $wanted = $lines[$i] =~ /^(?:allow|audience|token_cache_vary) / ? 0 : 1;
     is($code, $wanted, "without the mark in \"$lines[$i]\"")
         if $code != $wanted;
 }

@@ -104,6 +104,32 @@ accepted('the example of the documentation', <<"EOT");
     }
 EOT
 
+accepted('every other directive of an issuer', blocks(issuer => <<'EOT'));
+    allow_http               on;
+    keys_uri                 http://127.0.0.1:9/keys;
+    keys_uri                 http://127.0.0.1:9/a http://[::1]:9/b?c=d;
+    keys_interval            1h;
+    keys_min_interval        30s;
+    keys_max_stale           12h;
+    keys_wait                500ms;
+    connect_timeout          1s;
+    timeout                  2500ms;
+    http_proxy               http://me:hush@proxy.example.com:3128;
+    no_proxy                 .internal localhost;
+    no_proxy                 10.0.0.1;
+    typ                      at+jwt application/at+jwt;
+    azp                      search-page mobile;
+    required_claims          groups /realm_access/roles;
+    required_claims          http://schemas.example.com/claims/emailaddress;
+    max_age                  1h;
+EOT
+accepted('an issuer that is asked where its keys are',
+         blocks(issuer => "issuer http://127.0.0.1:9;\nallow_http on;")
+         =~ s/^.*keys_file.*\n//mr);
+accepted('an issuer of a URL with a path',
+         blocks(issuer => "issuer http://127.0.0.1:9/t/1/;\nallow_http on;")
+         =~ s/^.*keys_file.*\n//mr);
+
 accepted('every other directive of locations', $blocks . <<"EOT");
     token_shared_memory 256k;
 

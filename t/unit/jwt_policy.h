@@ -62,6 +62,8 @@ static const ti_jwks_t        *keys_a[1], *keys_b[1], *keys_c[1], *keys_d[1];
 static ti_jwt_issuer_t         issuer_a, issuer_b, issuer_c, issuer_d;
 static const ti_jwt_issuer_t  *issuers[4];
 static const char             *last_why;
+static int                     last_newer;
+static size_t                  last_issuer;
 static int                     pool_is_empty;
 
 
@@ -95,12 +97,18 @@ judge_str(ti_str_t token, ti_jwt_t *kept)
     if (result != TI_RESULT_OK) {
         assert_non_null(last_why);
         assert_null(jwt.claims);
+        assert_null(jwt.subject.data);
+        assert_null(jwt.tenant.data);
+        last_newer = jwt.newer;
+        last_issuer = jwt.issuer;
 
     } else if (kept != NULL) {
         *kept = jwt;
 
     } else {
+        assert_int_equal(jwt.newer, 0);
         ti_jwt_clear(&jwt);
+        assert_null(jwt.claims);
     }
 
     return result;

@@ -14,7 +14,7 @@
 #include "ti_admission.h"
 
 
-#define FIXED  (32 + 4 * 8 + 4)
+#define FIXED  (32 + 5 * 8 + 4)
 
 
 static ti_crypto_t        *crypto;
@@ -68,6 +68,7 @@ head_of(void)
     head.device = ti_str("n9hH4NMrRsODd6g1");
     head.cid = ti_str(RM_CID);
     head.gen = TI_RECORD_GEN_MAX;
+    head.keys = UINT64_C(0x8123456789abcdef);
     head.caller_expires = 2000;
     head.token_expires = INT64_MAX;
     head.confirmed = 1000;
@@ -184,6 +185,7 @@ head_opens(void **state)
     assert_true(ti_str_eq(got.device, head.device));
     assert_true(ti_str_eq(got.cid, head.cid));
     assert_int_equal(got.gen, head.gen);
+    assert_true(got.keys == UINT64_C(0x8123456789abcdef));
     assert_int_equal(got.caller_expires, head.caller_expires);
     assert_int_equal(got.token_expires, head.token_expires);
     assert_int_equal(got.confirmed, head.confirmed);
@@ -289,14 +291,14 @@ head_sizes(void **state)
 /* What a reader makes of bytes that only their sealing made good. */
 
 static ti_rc_t
-open_plain(const unsigned char *plain, size_t len)
+open_layout(const char *layout, const unsigned char *plain, size_t len)
 {
     size_t          n;
     ti_admission_t  got;
     unsigned char  *sealed, aad[64];
 
     n = rm_enc(aad, id.name, 32);
-    n += rm_enc(aad + n, "head", 4);
+    n += rm_enc(aad + n, layout, strlen(layout));
 
     sealed = rm_alloc(NULL, len + TI_ADMISSION_OVERHEAD);
     memcpy(sealed, RM_NONCE, 12);
@@ -307,6 +309,34 @@ open_plain(const unsigned char *plain, size_t len)
 
     return ti_admission_open(crypto, &id, sealed, len + TI_ADMISSION_OVERHEAD,
                              &got);
+}
+
+
+static ti_rc_t
+open_plain(const unsigned char *plain, size_t len)
+{
+    return open_layout("head 2", plain, len);
+}
+
+
+/*
+ * What another version left in memory that outlives it: a head without the
+ * keys' mark would read as one with the token's end for it.
+ */
+
+static void
+head_of_another_layout(void **state)
+{
+    unsigned char  plain[FIXED + 6 * 4];
+
+    memset(plain, 0, sizeof(plain));
+
+    assert_int_equal(open_layout("head 2", plain, sizeof(plain)), TI_OK);
+    assert_int_equal(open_layout("head", plain, sizeof(plain)), TI_DECLINED);
+    assert_int_equal(open_layout("head", plain, sizeof(plain) - 8),
+                     TI_DECLINED);
+    assert_int_equal(open_layout("head 3", plain, sizeof(plain)), TI_DECLINED);
+    assert_int_equal(open_layout("token", plain, sizeof(plain)), TI_DECLINED);
 }
 
 
@@ -344,11 +374,15 @@ head_read_strictly(void **state)
     }
 
     /* times are no more than INT64_MAX */
-    for (i = 32 + 8; i < 32 + 32; i += 8) {
+    for (i = 32 + 16; i < 32 + 40; i += 8) {
         plain[i] = 0x80;
         assert_int_equal(open_plain(plain, len), TI_DECLINED);
         plain[i] = 0;
     }
+
+    /* gen and the mark are any number */
+    memset(plain + 32, 0xFF, 16);
+    assert_int_equal(open_plain(plain, len), TI_OK);
 }
 
 
@@ -494,6 +528,7 @@ main(void)
         cmocka_unit_test_teardown(head_bound_to_its_name, clean),
         cmocka_unit_test_teardown(head_sizes, clean),
         cmocka_unit_test_teardown(head_read_strictly, clean),
+        cmocka_unit_test_teardown(head_of_another_layout, clean),
         cmocka_unit_test_teardown(token_pairs_with_its_head, clean),
         cmocka_unit_test_teardown(token_changed_and_truncated, clean),
         cmocka_unit_test_teardown(pieces_are_not_each_other, clean),

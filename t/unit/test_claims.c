@@ -301,6 +301,193 @@ matches_no_number_by_its_digits(void **state)
 }
 
 
+static void
+allows_a_domain_s_addresses(void **state)
+{
+    size_t            i;
+    char             *json;
+    char              text[256];
+    ti_claims_rule_t  rule;
+
+    static const ti_str_t  values[] = {
+        ti_string("*@Example.com"), ti_string("*"), ti_string("bob@x.example")
+    };
+
+    static const struct {
+        const char  *email;
+        int          allowed;
+    } cases[] = {
+        { "alice@example.com", 1 },
+        { "ALICE@EXAMPLE.COM", 1 },
+        { "a@Example.com", 1 },
+        { "*@example.com", 1 },
+        { "first.last+tag@example.com", 1 },
+        { "example.com@example.com", 1 },
+        { "bob@x.example", 1 },
+        { "Bob@x.example", 0 },
+        { "bob@X.example", 0 },
+        { "*", 1 },
+        { "", 0 },
+        { "@", 0 },
+        { "@example.com", 0 },
+        { "example.com", 0 },
+        { "aexample.com", 0 },
+        { "alice@", 0 },
+        { "alice@sub.example.com", 0 },
+        { "alice@example.com.evil.example", 0 },
+        { "alice@evilexample.com", 0 },
+        { "alice@evil-example.com", 0 },
+        { "alice@example.co", 0 },
+        { "alice@example.com.", 0 },
+        { "alice@example.com ", 0 },
+        { "alice@ example.com", 0 },
+        { "alice@@example.com", 0 },
+        { "@@example.com", 0 },
+        { "alice@evil.example@example.com", 0 },
+        { "alice@example.com@evil.example", 0 },
+        { "\\\"a@b\\\"@example.com", 0 },
+        { "alice@example,com", 0 },
+        { "alice@examp\\u0142e.com", 0 },
+        { "alice%40example.com", 0 },
+        { "alice@*", 0 },
+        { "*@*", 0 },
+        { "*@", 0 }
+    };
+
+    rule.path = path_of("email");
+    rule.values = values;
+    rule.nvalues = 3;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void) snprintf(text, sizeof(text), "{\"email\":\"%s\"}",
+                        cases[i].email);
+
+        if (allowed(text, &rule, 1) != cases[i].allowed) {
+            fail_msg("%s", text);
+        }
+
+        json = strstr(text, ":\"") + 1;
+        memmove(json + 1, json, strlen(json) + 1);
+        json[0] = '[';
+        memcpy(json + strlen(json) - 1, ",7]}", 5);
+
+        if (allowed(text, &rule, 1) != cases[i].allowed) {
+            fail_msg("%s", text);
+        }
+    }
+
+    assert_true(allowed("{\"email\":[\"x\",\"a@example.com\"]}", &rule, 1));
+    assert_false(allowed("{\"email\":{\"a@example.com\":1}}", &rule, 1));
+    assert_false(allowed("{\"email\":[[\"a@example.com\"]]}", &rule, 1));
+
+    /* a list of domains */
+
+    rule.nvalues = 1;
+    assert_false(allowed("{\"email\":\"bob@x.example\"}", &rule, 1));
+}
+
+
+/* Who could have written any address may not come in by its domain. */
+
+static void
+allows_no_unverified_address(void **state)
+{
+    size_t            i;
+    char              text[128];
+    ti_claims_rule_t  rules[2];
+
+    static const ti_str_t  values[] = {
+        ti_string("*@example.com"), ti_string("carol@example.com")
+    };
+    static const ti_str_t  groups[] = { ti_string("admins") };
+
+    static const struct {
+        const char  *verified;
+        int          allowed;
+    } cases[] = {
+        { "true", 1 }, { "\"true\"", 1 }, { "null", 1 }, { "\"\"", 1 },
+        { "1", 1 }, { "0", 1 }, { "false", 0 }, { "\"false\"", 0 },
+        { "\"False\"", 1 }, { "[false]", 1 }
+    };
+
+    rules[0].path = path_of("mail");
+    rules[0].values = values;
+    rules[0].nvalues = 2;
+    rules[1].path = path_of("groups");
+    rules[1].values = groups;
+    rules[1].nvalues = 1;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void) snprintf(text, sizeof(text), "{\"mail\":\"a@example.com\","
+                        "\"email_verified\":%s}", cases[i].verified);
+        assert_int_equal(allowed(text, rules, 2), cases[i].allowed);
+    }
+
+    /* what names somebody or something else is not about that */
+
+    assert_true(allowed("{\"mail\":\"carol@example.com\","
+                        "\"email_verified\":false}", rules, 2));
+    assert_true(allowed("{\"mail\":\"a@example.com\",\"groups\":\"admins\","
+                        "\"email_verified\":false}", rules, 2));
+    assert_true(allowed("{\"mail\":\"a@example.com\","
+                        "\"x\":{\"email_verified\":false}}", rules, 2));
+}
+
+
+static void
+knows_values(void **state)
+{
+    int            c;
+    char           text[300];
+    size_t         i;
+    unsigned char  value[] = "*@a?b";
+
+    static const char *const  good[] = {
+        "", "*", "@", "a", "admins", "a@b", "*a@b", "**@b", " *@b", "@*",
+        "*@a", "*@example.com", "*@EXAMPLE.com", "*@a-b.c1", "*@1.2",
+        "*@xn--bcher-kva.example"
+    };
+    static const char *const  bad[] = {
+        "*@", "*@.", "*@.a", "*@a.", "*@a..b", "*@-a", "*@a-", "*@a.-b",
+        "*@a-.b", "*@*", "*@*.a", "*@@a", "*@a@b", "*@a b", "*@a ", "*@a_b",
+        "*@a/b", "*@a:25", "*@[::1]", "*@b\xc3\xbc.example"
+    };
+
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(ti_claims_value_valid(ti_str_cstr(good[i])));
+    }
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(ti_claims_value_valid(ti_str_cstr(bad[i])));
+    }
+
+    assert_true(ti_claims_value_valid(ti_null_str));
+    assert_false(ti_claims_value_valid(ti_str("*@a\0")));
+
+    for (c = 0; c < 256; c++) {
+        value[3] = (unsigned char) c;
+        assert_int_equal(ti_claims_value_valid(ti_str_from(value, 5)),
+                         c != 0 && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "abcdefghijklmnopqrstuvwxyz"
+                                          "0123456789-.", c) != NULL);
+    }
+
+    /* a label of 63, a name of 253 */
+
+    memset(text, 'a', sizeof(text));
+    memcpy(text, "*@", 2);
+    assert_true(ti_claims_value_valid(ti_str_from(text, 2 + 63)));
+    assert_false(ti_claims_value_valid(ti_str_from(text, 2 + 64)));
+
+    for (i = 2 + 63; i < sizeof(text); i += 64) {
+        text[i] = '.';
+    }
+
+    assert_true(ti_claims_value_valid(ti_str_from(text, 2 + 253)));
+    assert_false(ti_claims_value_valid(ti_str_from(text, 2 + 254)));
+}
+
+
 int
 main(void)
 {
@@ -319,7 +506,12 @@ main(void)
         cmocka_unit_test_setup_teardown(allows_by_any_rule_and_value, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(matches_no_number_by_its_digits,
-                                        setup, teardown)
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(allows_a_domain_s_addresses, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(allows_no_unverified_address, setup,
+                                        teardown),
+        cmocka_unit_test(knows_values)
     };
 
     return cmocka_run_group_tests_name("ti_claims", tests, NULL, NULL);

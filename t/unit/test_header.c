@@ -214,6 +214,48 @@ finds_tokens_in_lists(void **state)
 /* 64 KB of quotes that do not end must not be searched once each. */
 
 static void
+takes_the_argument_of_a_token(void **state)
+{
+    size_t    i;
+    ti_str_t  argument;
+
+    static const struct {
+        const char  *list;
+        const char  *argument;              /* NULL: none */
+    } cases[] = {
+        { "a=1", "1" }, { "A=1", "1" }, { "b, a=1", "1" }, { "a=1,b=2", "1" },
+        { " a=1 \t, b", "1" }, { "a=1, a=2", "1" }, { "b=\"a=2\", a=1", "1" },
+        { "a=\"\"", "" }, { "a=\"1, 2\"", "1, 2" }, { "a=\"1\" , b", "1" },
+        { "a=\"\\\"\"", "\\\"" }, { "a=1/2@x", "1/2@x" }, { "a=b\\", "b\\" },
+        { "a", NULL }, { "a=", NULL }, { "a=,", NULL }, { "a= 1", NULL },
+        { "a =1", NULL }, { "a=\"", NULL }, { "a=\"1", NULL },
+        { "a=\"1\\\"", NULL }, { "a=\"1\"2", NULL }, { "a=1\"2\"", NULL },
+        { "a=1 2", NULL }, { "a=1;b", NULL }, { "a=1=2", NULL },
+        { "a;a=1", NULL }, { "a, a=1", NULL }, { "ab=1", NULL },
+        { "", NULL }, { ",,", NULL }, { "b=a=1", NULL }, { "=1", NULL }
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        argument = ti_str("unset");
+
+        if ((ti_header_argument(ti_str_cstr(cases[i].list), ti_str("a"),
+                                &argument)
+             == TI_OK)
+            != (cases[i].argument != NULL))
+        {
+            fail_msg("%s", cases[i].list);
+        }
+
+        assert_str(argument, cases[i].argument == NULL ? "unset"
+                                                       : cases[i].argument);
+    }
+
+    assert_int_equal(ti_header_argument(ti_null_str, ti_str("a"), &argument),
+                     TI_DECLINED);
+}
+
+
+static void
 reads_hostile_lists_in_time(void **state)
 {
     size_t            i, n;
@@ -279,6 +321,7 @@ main(void)
         cmocka_unit_test(strips_what_nginx_would_find),
         cmocka_unit_test(reads_one_cookie),
         cmocka_unit_test(finds_tokens_in_lists),
+        cmocka_unit_test(takes_the_argument_of_a_token),
         cmocka_unit_test(reads_hostile_lists_in_time),
         cmocka_unit_test(judges_vary)
     };

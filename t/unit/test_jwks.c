@@ -774,7 +774,7 @@ test_select(void **state)
 {
     size_t            i;
     ti_jwks_t        *one, *two;
-    const ti_jwks_t  *sets[2];
+    const ti_jwks_t  *sets[2], *absent[4];
 
     static const char *const  strangers[] = {
         "", "A", "aa", "a ", " a", "*", "?", "[a]", ".", "../a", "%61"
@@ -808,11 +808,27 @@ test_select(void **state)
             "more than one key has this kid");
     selects(sets, 2, TI_ALG_RS256, NULL, NULL, 0,
             "no kid, and more than one key serves this alg");
-    selects(sets, 2, TI_ALG_HS256, NULL, NULL, 0,
+    selects(sets, 2, TI_ALG_HS256, NULL, NULL, 1,
             "no kid, and no key serves this alg");
     selects(sets, 2, TI_ALG_NONE, "a", NULL, 0,
             "the key with this kid does not serve this alg");
     selects(NULL, 0, TI_ALG_RS256, "a", NULL, 1, "no key has this kid");
+    selects(NULL, 0, TI_ALG_RS256, NULL, NULL, 1,
+            "no kid, and no key serves this alg");
+
+    /* sets that are not there yet */
+
+    absent[0] = NULL;
+    absent[1] = one;
+    absent[2] = NULL;
+    absent[3] = two;
+
+    assert_int_equal(ti_jwks_count(NULL), 0);
+    selects(absent, 4, TI_ALG_ES256, "a", ti_jwks_key(one, 1), 0, NULL);
+    selects(absent, 4, TI_ALG_EDDSA, NULL, ti_jwks_key(two, 1), 0, NULL);
+    selects(absent, 3, TI_ALG_RS256, "b", NULL, 1, "no key has this kid");
+    selects(absent, 1, TI_ALG_RS256, NULL, NULL, 1,
+            "no kid, and no key serves this alg");
 
     for (i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++) {
         selects(sets, 2, TI_ALG_RS256, strangers[i], NULL, 1,

@@ -234,9 +234,10 @@ test_no_claims(void **state)
 
     refused(signed_claims("{}"), "iss is absent, empty or not a string");
 
-    /* a claim that is not judged here */
+    /* claims that nobody asked for */
 
-    accepted(signed_claims("{" BODY ",\"cnf\":{\"jkt\":\"AAAA\"}}"));
+    accepted(signed_claims("{" BODY ",\"azp\":7,\"client_id\":[],\"typ\":1,"
+                           "\"email_verified\":false,\"x\":null}"));
 }
 
 

@@ -7,14 +7,16 @@ use strict;
 use warnings;
 
 use Exporter qw(import);
+use IO::Socket::SSL::Utils qw(CERT_create CERT_free KEY_free PEM_cert2string
+                              PEM_key2string);
 
 use TI::Env qw(root write_file);
 use TI::Record qw(sealing_keys_file);
 use TI::Test qw(blocks);
 use TI::Token qw(jwks_file key);
 
-our @EXPORT = qw(pages page section headings rows code_spans examples framed
-                 source literals);
+our @EXPORT = qw(pages page section headings rows code_spans examples example
+                 framed self_signed source literals);
 
 my $root = root();
 
@@ -110,6 +112,15 @@ sub examples {
     return @found;
 }
 
+# example(page, heading, n = 1): the nth of a section, as framed() takes it
+sub example {
+    my ($name, $heading, $n) = @_;
+
+    my @found = examples(section(page($name), $heading));
+
+    return @{$found[($n // 1) - 1] // die "$name: no example $n\n"};
+}
+
 # framed(where, text, upstream): an example as this machine can try it: its
 # files are this test's, its addresses are here, the module is loaded by the
 # harness.
@@ -121,12 +132,13 @@ sub framed {
     sealing_keys_file();
     jwks_file('corp.jwks', key('RS256'));
     jwks_file('partners.jwks', key('ES256'));
+    self_signed($_) for $text =~ m{\bssl_\w+\s+/etc/nginx/(\w+)\.pem;}g;
     write_file($_, "secret\n", 0600) for qw(redis.password outlook.secret);
 
     $text =~ s{/etc/nginx/(?=[\w.]+;)}{%%TESTDIR%%/}g;
     $text =~ s{/var/log/nginx/}{%%TESTDIR%%/example-}g;
     $text =~ s{^(?:load_module|user) .*\n}{}gm;
-    $text =~ s{\blisten\s+\K[^;]+}{127.0.0.1:%%PORT%%}g;
+    $text =~ s{\blisten\s+\K[^;\s]+}{127.0.0.1:%%PORT%%}g;
     $text =~ s{\bserver\s+\K127\.0\.0\.1:6379}{127.0.0.1:%%REDIS_PORT%%}g;
     $text =~ s{proxy_pass\s+\Khttps?://[^/;]+}{http://$upstream}g;
     utf8::encode($text);
@@ -135,6 +147,20 @@ sub framed {
     return blocks() . $text if $where eq 'http';
 
     die "an example for \"$where\"\n";
+}
+
+# self_signed(name): NAME.pem, which signed itself, and NAME.key
+sub self_signed {
+    my ($name) = @_;
+
+    my ($cert, $key) = CERT_create(
+        subject => { commonName => $name }, purpose => 'server,client',
+        not_after => time() + 86400);
+
+    write_file("$name.pem", PEM_cert2string($cert));
+    write_file("$name.key", PEM_key2string($key), 0600);
+    CERT_free($cert);
+    KEY_free($key);
 }
 
 # source(glob): the files' text by name, comments gone

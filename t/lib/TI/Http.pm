@@ -123,7 +123,8 @@ sub parallel {
     return @responses;
 }
 
-# connection(port => …): to be used by hand; nothing if it is refused
+# connection(port => …, from => a local address): to be used by hand; nothing
+# if it is refused
 sub connection {
     my (%opt) = @_;
 
@@ -131,7 +132,8 @@ sub connection {
     $port = port($port) if $port !~ /^\d{4,}$/;
 
     my $socket = IO::Socket::INET->new(
-        PeerAddr => '127.0.0.1', PeerPort => $port, Timeout => 5) or return;
+        PeerAddr => '127.0.0.1', PeerPort => $port, Timeout => 5,
+        defined $opt{from} ? (LocalAddr => $opt{from}) : ()) or return;
     setsockopt($socket, IPPROTO_TCP, TCP_NODELAY, 1);
 
     return bless {

@@ -88,7 +88,8 @@ package TI::Test;
 #
 # Options of a request: as => person (its token and user key), token => text,
 # user_key => text or undef, headers => ['Name: value', …], body, host, port
-# (an n of port(n), or a number), version => '1.0', timeout.
+# (an n of port(n), or a number), from => a local address, version => '1.0',
+# timeout.
 #
 # Responses: status (0: none, and error() says why), reason, header(name),
 # headers(name), body, json, raw, seconds, truncated.

@@ -9,7 +9,7 @@ use warnings;
 use Exporter qw(import);
 use JSON::PP ();
 use IO::Socket::INET ();
-use Time::HiRes qw(time);
+use Time::HiRes qw(time stat);
 
 use TI::Env qw(testdir write_file read_file append_file port define
                fork_server end_process at_end wait_for);
@@ -202,7 +202,7 @@ sub _answer {
     my ($up, $stream, $request, $callback) = @_;
 
     my ($path) = $request->{uri} =~ /^([^?]*)/;
-    my $table = $json->decode(read_file($up->{table}));
+    my $table = $up->_table();
     my $answer = $table->{$path} // $table->{'*'};
 
     $answer = $callback->($request) if !defined $answer && $callback;
@@ -231,13 +231,31 @@ sub _answer {
     }
 
     if (my $flood = $answer->{flood}) {
-        push @queue, ($flood->[0]) x $flood->[1];
+        my ($bytes, $n) = @$flood;
+        my $many = int((1 << 20) / length $bytes) || 1;
+        my $block = $bytes x $many;
+        push @queue, (map { $block } 1 .. int($n / $many)),
+                     $bytes x ($n % $many);
     }
 
     push @queue, [ $answer->{reset} ? 'reset' : 'close' ]
         if $close || $answer->{reset};
 
     $stream->send(@queue);
+}
+
+# read again when it is another: a large one takes its time
+sub _table {
+    my ($up) = @_;
+
+    my $mark = join ' ', (stat($up->{table}))[1, 7, 9];
+
+    if ($mark ne ($up->{mark} // '')) {
+        $up->{mark} = $mark;
+        $up->{answers} = $json->decode(read_file($up->{table}));
+    }
+
+    return $up->{answers};
 }
 
 # (bytes of a response, close after it)

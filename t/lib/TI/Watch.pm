@@ -15,7 +15,7 @@ use TI::Redis qw(redis redis_hash);
 
 our @EXPORT = qw(
     result refused store_dump worker_fds worker_memory other_nginx
-    log_since log_mark fds_are
+    log_since log_mark fds_are who_talks_to
 );
 
 my ($mark, $others) = (0, 0);
@@ -96,6 +96,23 @@ sub worker_memory {
     my ($kb) = join('', <$fh>) =~ /^RssAnon:\s+(\d+)/m;
 
     return $kb;
+}
+
+
+# who_talks_to(port): the workers that have a connection to a port here
+sub who_talks_to {
+    my ($port) = @_;
+
+    open(my $fh, '<', '/proc/net/tcp') or die "/proc/net/tcp: $!\n";
+    my %sockets = map { $_->[9] => 1 }
+                  grep { $_->[2] eq sprintf('0100007F:%04X', $port)
+                         && $_->[3] eq '01' }
+                  map { [split] } <$fh>;
+
+    return grep {
+        grep { (readlink($_) // '') =~ /^socket:\[(\d+)\]/ && $sockets{$1} }
+             glob("/proc/$_/fd/*")
+    } nginx_workers();
 }
 
 

@@ -1,0 +1,300 @@
+/*
+ * One fetch of an issuer's keys: its discovery document where there is one,
+ * then the set.  Judged before it replaces anything; whatever goes wrong, what
+ * is there stays there.
+ */
+
+#include "ngx_http_token_injector.h"
+
+#include "ti_discovery.h"
+
+
+static void ngx_http_token_injector_keys_document(void *data, ngx_int_t rc,
+    ngx_http_token_injector_fetch_reply_t *reply, const char *why);
+static void ngx_http_token_injector_keys_text(void *data, ngx_int_t rc,
+    ngx_http_token_injector_fetch_reply_t *reply, const char *why);
+static const char *ngx_http_token_injector_keys_status(
+    ngx_http_token_injector_fetch_reply_t *reply, u_char *buf);
+static const char *ngx_http_token_injector_keys_discover(
+    ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_fetch_reply_t *reply);
+static const char *ngx_http_token_injector_keys_take(
+    ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_fetch_reply_t *reply);
+static void ngx_http_token_injector_keys_taken(
+    ngx_http_token_injector_live_t *live);
+static void ngx_http_token_injector_keys_ignored(void *data, size_t index,
+    ti_str_t kid, const char *why);
+static void ngx_http_token_injector_keys_end(
+    ngx_http_token_injector_live_t *live, const char *why);
+
+
+#define NGX_HTTP_TOKEN_INJECTOR_STATUS_TEXT  128
+
+
+void
+ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live)
+{
+    ngx_http_token_injector_feed_t   *feed;
+    ngx_http_token_injector_fetch_t  *fetch;
+
+    feed = live->feed;
+
+    live->uri = feed->uri;
+    live->algorithms = feed->algorithms;
+
+    if (ngx_http_token_injector_fetch_start(feed->fetch, &feed->uri,
+                              feed->discovery
+                              ? ngx_http_token_injector_keys_document
+                              : ngx_http_token_injector_keys_text,
+                              live, &fetch)
+        != NGX_OK)
+    {
+        ngx_http_token_injector_keys_end(live, "could not be asked: out of "
+                                         "memory or of connections");
+    }
+}
+
+
+static void
+ngx_http_token_injector_keys_document(void *data, ngx_int_t rc,
+    ngx_http_token_injector_fetch_reply_t *reply, const char *why)
+{
+    ngx_http_token_injector_live_t *live = data;
+
+    u_char                            buf[NGX_HTTP_TOKEN_INJECTOR_STATUS_TEXT];
+    ngx_http_token_injector_fetch_t  *fetch;
+
+    if (rc == NGX_OK) {
+        why = ngx_http_token_injector_keys_status(reply, buf);
+
+        if (why == NULL) {
+            why = ngx_http_token_injector_keys_discover(live, reply);
+        }
+    }
+
+    if (why == NULL
+        && ngx_http_token_injector_fetch_start(live->feed->fetch, &live->uri,
+                              ngx_http_token_injector_keys_text, live, &fetch)
+           != NGX_OK)
+    {
+        why = "could not be asked: out of memory or of connections";
+    }
+
+    if (why) {
+        ngx_http_token_injector_keys_end(live, why);
+    }
+}
+
+
+static void
+ngx_http_token_injector_keys_text(void *data, ngx_int_t rc,
+    ngx_http_token_injector_fetch_reply_t *reply, const char *why)
+{
+    ngx_http_token_injector_live_t *live = data;
+
+    u_char  buf[NGX_HTTP_TOKEN_INJECTOR_STATUS_TEXT];
+
+    if (rc == NGX_OK) {
+        why = ngx_http_token_injector_keys_status(reply, buf);
+
+        if (why == NULL) {
+            why = ngx_http_token_injector_keys_take(live, reply);
+        }
+    }
+
+    ngx_http_token_injector_keys_end(live, why);
+}
+
+
+static const char *
+ngx_http_token_injector_keys_status(
+    ngx_http_token_injector_fetch_reply_t *reply, u_char *buf)
+{
+    if (reply->status == NGX_HTTP_OK) {
+        return NULL;
+    }
+
+    (void) ngx_snprintf(buf, NGX_HTTP_TOKEN_INJECTOR_STATUS_TEXT,
+                        "answered %ui%s%Z", reply->status,
+                        (reply->status >= 300 && reply->status < 400)
+                        ? ": redirects are not followed, name the address "
+                          "that it leads to" : "");
+
+    return (char *) buf;
+}
+
+
+/* NULL: the set's address is known now */
+
+static const char *
+ngx_http_token_injector_keys_discover(ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_fetch_reply_t *reply)
+{
+    ti_rc_t                          rc;
+    ti_str_t                         uri;
+    ti_pool_t                        pool;
+    const char                      *why;
+    ngx_http_token_injector_feed_t  *feed;
+
+    feed = live->feed;
+
+    live->pool = ngx_create_pool(1024, ngx_cycle->log);
+    if (live->pool == NULL) {
+        return "was answered, and memory is none";
+    }
+
+    pool = ngx_http_token_injector_pool(live->pool);
+    why = "out of memory";
+
+    rc = ti_discovery_read(&pool, ngx_http_token_injector_str(&reply->body),
+                           ngx_http_token_injector_str(&feed->issuer),
+                           feed->algorithms, &uri, &live->algorithms, &why);
+    if (rc != TI_OK) {
+        return why;
+    }
+
+    live->uri.data = (u_char *) uri.data;
+    live->uri.len = uri.len;
+
+    if (ngx_http_token_injector_url_objection(&live->uri,
+                                              feed->fetch->allow_http))
+    {
+        /* not to be written to a log either */
+        live->uri = feed->uri;
+
+        return "names a \"jwks_uri\" that is not a URL that can be used, or "
+               "is not https";
+    }
+
+    return NULL;
+}
+
+
+/* NULL: what came is in shared memory */
+
+static const char *
+ngx_http_token_injector_keys_take(ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_fetch_reply_t *reply)
+{
+    u_char                                digest[TI_SHA256_LEN];
+    ti_str_t                              text;
+    ngx_int_t                             rc;
+    ti_jwks_t                            *set;
+    const char                           *why;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                              ngx_http_token_injector_module);
+
+    text = ngx_http_token_injector_str(&reply->body);
+    why = "was answered, and memory is none";
+
+    if (ti_crypto_sha256(mcf->crypto, &text, 1, digest) != TI_OK
+        || ti_jwks_parse(mcf->crypto, text, live->algorithms, NULL, &set,
+                         &why)
+           != TI_OK)
+    {
+        return why;
+    }
+
+    ti_jwks_free(set);
+
+    rc = ngx_http_token_injector_keys_put(live->feed, &reply->body, digest,
+                 live->algorithms,
+                 ti_refresh_max_age(
+                         ngx_http_token_injector_str(&reply->cache_control),
+                         ngx_http_token_injector_str(&reply->age)));
+
+    if (rc == NGX_ERROR) {
+        return "sent a set that the shared memory for keys has no room for";
+    }
+
+    if (rc == NGX_OK) {
+        ngx_http_token_injector_keys_taken(live);
+    }
+
+    return NULL;
+}
+
+
+/* another set than before: what is in it, said once for all workers */
+
+static void
+ngx_http_token_injector_keys_taken(ngx_http_token_injector_live_t *live)
+{
+    size_t            n;
+    ti_jwks_report_t  report;
+
+    report.ignored = ngx_http_token_injector_keys_ignored;
+    report.data = live;
+
+    ngx_http_token_injector_keys_load(live, &report);
+
+    n = live->set ? ti_jwks_count(live->set) : 0;
+
+    if (n == 0) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "token injector: \"%V\" sent no key that can be used "
+                      "with the \"algorithms\" of issuer \"%V\": until it does "
+                      "its callers get keys-unavailable",
+                      &live->uri, &live->feed->name);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "token injector: issuer \"%V\" has %uz keys now, from "
+                  "\"%V\"", &live->feed->name, n, &live->uri);
+}
+
+
+static void
+ngx_http_token_injector_keys_ignored(void *data, size_t index, ti_str_t kid,
+    const char *why)
+{
+    ngx_http_token_injector_live_t  *live = data;
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "token injector: \"%V\": key number %uz of issuer \"%V\" is "
+                  "not used: %s",
+                  &live->uri, index + 1, &live->feed->name, why);
+}
+
+
+/* why is NULL after a success; in any case the claim is no longer ours */
+
+static void
+ngx_http_token_injector_keys_end(ngx_http_token_injector_live_t *live,
+    const char *why)
+{
+    time_t                           left;
+    ngx_http_token_injector_feed_t  *feed;
+
+    feed = live->feed;
+
+    if (why) {
+        ngx_http_token_injector_keys_failed(feed);
+
+        left = (time_t) feed->shared->usable - ngx_time();
+
+        if (left > 0) {
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "token injector: keys of issuer \"%V\": \"%V\" %s; "
+                          "the present ones serve for %T seconds more",
+                          &feed->name, &live->uri, why, left);
+
+        } else {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                          "token injector: keys of issuer \"%V\": \"%V\" %s; "
+                          "there are none, its callers get keys-unavailable",
+                          &feed->name, &live->uri, why);
+        }
+    }
+
+    if (live->pool) {
+        ngx_destroy_pool(live->pool);
+        live->pool = NULL;
+    }
+
+    ngx_http_token_injector_keys_news();
+}
