@@ -196,7 +196,7 @@ ti_result_t ti_oauth_token_reply(const ti_pool_t *pool,
     ti_oauth_grant_t grant, const ti_oauth_reply_t *reply, int64_t now,
     ti_oauth_tokens_t *tokens, ti_oauth_failure_t *failure);
 
-/* RFC 7009 section 2.2: 200 is all that there is to be said */
+/* RFC 7009 section 2.2: any 2xx is all that there is to be said */
 ti_result_t ti_oauth_revocation_reply(const ti_oauth_reply_t *reply,
     int64_t now, ti_oauth_failure_t *failure);
 

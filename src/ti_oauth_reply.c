@@ -305,7 +305,7 @@ ti_oauth_revocation_reply(const ti_oauth_reply_t *reply, int64_t now,
     ti_rc_t       rc;
     ti_result_t   result;
 
-    if (reply->status == 200) {
+    if (reply->status >= 200 && reply->status <= 299) {
         memset(failure, 0, sizeof(ti_oauth_failure_t));
         return TI_RESULT_OK;
     }
@@ -324,11 +324,6 @@ ti_oauth_revocation_reply(const ti_oauth_reply_t *reply, int64_t now,
 
     result = ti_oauth_refusal(object, TI_OAUTH_REFRESH, reply, failure);
     json_decref(object);
-
-    if (result == TI_RESULT_OK) {
-        failure->why = "the provider's reply to a revocation is not 200";
-        result = TI_RESULT_PROVIDER_UNAVAILABLE;
-    }
 
     return result;
 }

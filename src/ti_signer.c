@@ -45,6 +45,10 @@ static const ti_signer_alg_t  ti_signer_algs[] = {
 #define TI_SIGNER_NALGS  (sizeof(ti_signer_algs) / sizeof(ti_signer_algs[0]))
 
 
+static const char *ti_signer_weakness(const ti_signer_t *signer);
+static int ti_signer_pss(const ti_signer_t *signer, EVP_PKEY_CTX *pctx);
+
+
 /* OpenSSL knows a curve by several names */
 
 static int
@@ -85,27 +89,6 @@ ti_signer_choose(EVP_PKEY *pkey, ti_alg_t alg)
     }
 
     return NULL;
-}
-
-
-static const char *
-ti_signer_weakness(EVP_PKEY *pkey)
-{
-    int            ok;
-    EVP_PKEY_CTX  *ctx;
-
-    if (EVP_PKEY_is_a(pkey, "RSA")
-        && (EVP_PKEY_get_bits(pkey) < TI_SIGNER_RSA_MIN
-            || EVP_PKEY_get_size(pkey) > TI_SIGNER_SIG_MAX))
-    {
-        return "an RSA key below 2048 or above 8192 bits";
-    }
-
-    ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
-    ok = ctx != NULL && EVP_PKEY_pairwise_check(ctx) == 1;
-    EVP_PKEY_CTX_free(ctx);
-
-    return ok ? NULL : "the private and the public key are not a pair";
 }
 
 
@@ -164,11 +147,6 @@ ti_signer_make(ti_signer_key_t *key, ti_alg_t alg, ti_str_t kid,
 {
     ti_signer_t  *signer;
 
-    *why = ti_signer_weakness(key->pkey);
-    if (*why != NULL) {
-        return TI_DECLINED;
-    }
-
     if (alg != TI_ALG_NONE && key->alg != TI_ALG_NONE && alg != key->alg) {
         *why = "the JWK's \"alg\" is not the one that is wanted";
         return TI_DECLINED;
@@ -196,6 +174,13 @@ ti_signer_make(ti_signer_key_t *key, ti_alg_t alg, ti_str_t kid,
 
     signer->pkey = key->pkey;
     key->pkey = NULL;
+
+    *why = ti_signer_weakness(signer);
+    if (*why != NULL) {
+        ti_signer_free(signer);
+        return TI_DECLINED;
+    }
+
     *made = signer;
 
     return TI_OK;
@@ -256,17 +241,8 @@ ti_signer_alg(const ti_signer_t *signer)
 /* RFC 7518 section 3.5: MGF1 with the same hash, a salt of its length */
 
 static int
-ti_signer_begin(const ti_signer_t *signer, EVP_MD_CTX *ctx)
+ti_signer_pss(const ti_signer_t *signer, EVP_PKEY_CTX *pctx)
 {
-    EVP_PKEY_CTX  *pctx;
-
-    if (EVP_DigestSignInit_ex(ctx, &pctx, signer->alg->digest, NULL, NULL,
-                              signer->pkey, NULL)
-        != 1)
-    {
-        return 0;
-    }
-
     if (!(signer->alg->alg & (TI_ALG_PS256|TI_ALG_PS384|TI_ALG_PS512))) {
         return 1;
     }
@@ -274,6 +250,84 @@ ti_signer_begin(const ti_signer_t *signer, EVP_MD_CTX *ctx)
     return EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1
            && EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST)
               == 1;
+}
+
+
+/* In OpenSSL's form; returns its length, 0 where it does not sign. */
+
+static size_t
+ti_signer_raw(const ti_signer_t *signer, ti_str_t input,
+    unsigned char sig[TI_SIGNER_SIG_MAX])
+{
+    size_t         len;
+    EVP_MD_CTX    *ctx;
+    EVP_PKEY_CTX  *pctx;
+
+    ctx = EVP_MD_CTX_new();
+    if (ctx == NULL) {
+        return 0;
+    }
+
+    len = TI_SIGNER_SIG_MAX;
+
+    if (EVP_DigestSignInit_ex(ctx, &pctx, signer->alg->digest, NULL, NULL,
+                              signer->pkey, NULL) != 1
+        || !ti_signer_pss(signer, pctx)
+        || EVP_DigestSign(ctx, sig, &len, input.data, input.len) != 1)
+    {
+        len = 0;
+    }
+
+    EVP_MD_CTX_free(ctx);
+
+    return len;
+}
+
+
+/*
+ * Both halves are asked, since OpenSSL's own check of a pair wants RSA's
+ * primes, which a JWK need not have.
+ */
+
+static int
+ti_signer_is_pair(const ti_signer_t *signer)
+{
+    int             ok;
+    size_t          len;
+    ti_str_t        input;
+    EVP_MD_CTX     *ctx;
+    EVP_PKEY_CTX   *pctx;
+    unsigned char   sig[TI_SIGNER_SIG_MAX];
+
+    input = ti_str("pair");
+
+    len = ti_signer_raw(signer, input, sig);
+    ctx = EVP_MD_CTX_new();
+
+    ok = len != 0 && ctx != NULL
+         && EVP_DigestVerifyInit_ex(ctx, &pctx, signer->alg->digest, NULL,
+                                    NULL, signer->pkey, NULL) == 1
+         && ti_signer_pss(signer, pctx)
+         && EVP_DigestVerify(ctx, sig, len, input.data, input.len) == 1;
+
+    EVP_MD_CTX_free(ctx);
+
+    return ok;
+}
+
+
+static const char *
+ti_signer_weakness(const ti_signer_t *signer)
+{
+    if (EVP_PKEY_is_a(signer->pkey, "RSA")
+        && (EVP_PKEY_get_bits(signer->pkey) < TI_SIGNER_RSA_MIN
+            || EVP_PKEY_get_size(signer->pkey) > TI_SIGNER_SIG_MAX))
+    {
+        return "an RSA key below 2048 or above 8192 bits";
+    }
+
+    return ti_signer_is_pair(signer)
+           ? NULL : "the private and the public key are not a pair";
 }
 
 
@@ -307,23 +361,9 @@ static size_t
 ti_signer_sign(const ti_signer_t *signer, ti_str_t input,
     unsigned char sig[TI_SIGNER_SIG_MAX])
 {
-    size_t       len;
-    EVP_MD_CTX  *ctx;
+    size_t  len;
 
-    ctx = EVP_MD_CTX_new();
-    if (ctx == NULL) {
-        return 0;
-    }
-
-    len = TI_SIGNER_SIG_MAX;
-
-    if (!ti_signer_begin(signer, ctx)
-        || EVP_DigestSign(ctx, sig, &len, input.data, input.len) != 1)
-    {
-        len = 0;
-    }
-
-    EVP_MD_CTX_free(ctx);
+    len = ti_signer_raw(signer, input, sig);
 
     if (len != 0 && signer->alg->coord != 0) {
         len = ti_signer_flatten(sig, len, signer->alg->coord);
