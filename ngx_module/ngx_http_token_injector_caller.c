@@ -14,6 +14,8 @@ static ti_result_t ngx_http_token_injector_credentials(
     ngx_http_token_injector_ctx_t *ctx, const char **why);
 static ngx_int_t ngx_http_token_injector_admission(
     ngx_http_token_injector_ctx_t *ctx);
+static ti_flow_t ngx_http_token_injector_admitted(
+    ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_required(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_uint_t ngx_http_token_injector_passes(ngx_str_t *value);
@@ -276,28 +278,46 @@ ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    ctx->flow = ti_flow_admission(&ctx->head, ngx_time(),
-                                  provider ? provider->store->local_valid
-                                           : 0);
+    ctx->flow = ngx_http_token_injector_admitted(ctx);
 
-    if (ctx->flow == TI_FLOW_DISCARD
-        || (ctx->conf->auth
-            && !ngx_http_token_injector_keys_marked(
-                             ctx->conf->auth->blocks[ctx->head.issuer],
-                             ctx->head.keys)))
-    {
+    if (ctx->flow == TI_FLOW_DISCARD) {
         ctx->flow = TI_FLOW_READ;
         ngx_memzero(&ctx->head, sizeof(ti_admission_t));
         return NGX_DECLINED;
     }
 
-    if (ctx->flow == TI_FLOW_USE && provider
-        && ngx_http_token_injector_changed(ctx))
+    return NGX_OK;
+}
+
+
+/* does it still hold, as clocks, issuers' keys and Redis' changes go? */
+
+static ti_flow_t
+ngx_http_token_injector_admitted(ngx_http_token_injector_ctx_t *ctx)
+{
+    ti_flow_t                            flow;
+    ngx_http_token_injector_provider_t  *provider;
+
+    provider = ctx->conf->provider;
+
+    flow = ti_flow_admission(&ctx->head, ngx_time(),
+                             provider ? provider->store->local_valid : 0);
+
+    if (ctx->conf->auth
+        && !ngx_http_token_injector_keys_marked(
+                             ctx->conf->auth->blocks[ctx->head.issuer],
+                             ctx->head.keys))
     {
-        ctx->flow = TI_FLOW_CONFIRM;
+        return TI_FLOW_DISCARD;
     }
 
-    return NGX_OK;
+    if (flow == TI_FLOW_USE && provider
+        && ngx_http_token_injector_changed(ctx))
+    {
+        return TI_FLOW_CONFIRM;
+    }
+
+    return flow;
 }
 
 

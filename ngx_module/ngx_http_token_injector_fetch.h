@@ -82,13 +82,25 @@ const char *ngx_http_token_injector_fetch_objection(void);
 
 
 /*
- * A GET of url (ends in a NUL, copied).  Where start() does not return NGX_OK
- * the handler will not be called.  The handler is never called from within
- * start().
+ * What is asked: a GET, or with a body a POST of it as a form.  Copied; the
+ * copy is wiped with the fetch.  url ends in a NUL.
+ */
+
+typedef struct {
+    ngx_str_t                    url;
+    ngx_str_t                    authorization;  /* field's value, or empty */
+    ngx_str_t                    body;           /* data is NULL: a GET */
+} ngx_http_token_injector_fetch_request_t;
+
+
+/*
+ * Where start() does not return NGX_OK the handler will not be called.  The
+ * handler is never called from within start().
  */
 
 ngx_int_t ngx_http_token_injector_fetch_start(
-    ngx_http_token_injector_fetch_conf_t *conf, ngx_str_t *url,
+    ngx_http_token_injector_fetch_conf_t *conf,
+    const ngx_http_token_injector_fetch_request_t *request,
     ngx_http_token_injector_fetch_handler_pt handler, void *data,
     ngx_http_token_injector_fetch_t **fetch);
 

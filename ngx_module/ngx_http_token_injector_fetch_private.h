@@ -31,6 +31,9 @@ struct ngx_http_token_injector_fetch_s {
     ngx_queue_t                                queue;
     CURL                                      *easy;
 
+    struct curl_slist                         *sent;      /* header fields */
+    ngx_str_t                                  form;      /* a POST's body */
+
     u_char                                    *body;
     size_t                                     len;
     size_t                                     size;

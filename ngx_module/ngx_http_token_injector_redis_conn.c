@@ -226,7 +226,6 @@ ngx_http_token_injector_redis_close(ngx_http_token_injector_redis_conn_t *conn,
     conn->out_pos = 0;
     conn->out_len = 0;
     conn->out_size = 0;
-
     conn->state = ngx_http_token_injector_redis_down;
 
     if (conn->redis->push) {

@@ -8,7 +8,8 @@
  *
  * The head inside, numbers big-endian: the answer base in TI_KEY_LEN bytes,
  * gen, keys, heard, caller_expires, token_expires and confirmed in 8 each,
- * issuer in 4; then enc(issuer, tenant, subject, user, device, cid) up to the end.
+ * issuer in 4; then enc(issuer, tenant, subject, user, device, cid) up to the
+ * end.
  */
 
 #include <string.h>
@@ -195,7 +196,7 @@ ti_admission_head_aad(unsigned char *dst, const ti_admission_id_t *id)
     ti_str_t  fields[2];
 
     fields[0] = ti_str_from(id->name, TI_SHA256_LEN);
-    fields[1] = ti_str("head 2");
+    fields[1] = ti_str("head 3");
 
     return ti_str_from(dst, ti_enc(dst, fields, 2));
 }
