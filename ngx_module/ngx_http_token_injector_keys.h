@@ -135,6 +135,11 @@ void ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live);
 void ngx_http_token_injector_keys_load(ngx_http_token_injector_live_t *live,
     const ti_jwks_report_t *report);
 
+/* was something fetched that is not too old?  It may be a set of no keys. */
+
+ngx_uint_t ngx_http_token_injector_keys_usable(
+    ngx_http_token_injector_feed_t *feed);
+
 /* a fetch has ended: who waits for it may look */
 
 void ngx_http_token_injector_keys_news(void);

@@ -93,13 +93,20 @@ ngx_http_token_injector_keys_outlook(ngx_http_token_injector_ctx_t *ctx)
         return NGX_OK;
     }
 
-    /* the first keys are waited for through failures */
-    hope = (ctx->verdict == TI_RESULT_KEYS_UNAVAILABLE);
-
+    hope = 0;
     feed = ctx->lacking->feeds.elts;
 
     for (i = 0; i < ctx->lacking->feeds.nelts; i++) {
+
         hope |= ngx_http_token_injector_keys_claimed(feed[i]);
+
+        /* the first keys are waited for through failures */
+
+        if (ctx->verdict == TI_RESULT_KEYS_UNAVAILABLE
+            && !ngx_http_token_injector_keys_usable(feed[i]))
+        {
+            hope = 1;
+        }
     }
 
     if (!hope || (ngx_msec_int_t) (ctx->lacks - ngx_current_msec) <= 0) {

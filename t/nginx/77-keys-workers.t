@@ -26,6 +26,7 @@ EOB2
     keys_uri           %%ISSUER%%/keys;
     keys_interval      2s;
     keys_min_interval  1s;
+    timeout            2s;
 EOB
             . <<'CONF', workers => 4, log_level => 'info');
 
@@ -110,6 +111,6 @@ my $calls = $idp->calls('/keys');
 $idp->wait_calls($calls + 1, '/keys', 8);
 my $began_end = time();
 nginx_stop('QUIT');
-cmp_ok(time() - $began_end, '<', 7 * patience(), 'QUIT while a fetch hangs');
+cmp_ok(time() - $began_end, '<', 4 * patience(), 'QUIT while a fetch hangs');
 
 done_testing();

@@ -16,8 +16,10 @@ resolver();
 my $up = upstream();
 my $found = issuer('found', host => 'found.test');
 my $hangs = issuer('hangs', host => 'hang.test');
+my $two = issuer('two', host => 'two.test');
 my $gone = issuer('gone', host => 'gone.test');
 
+deaf_port(address => '127.0.0.9', port => $two->port_number());
 nginx_start($found->block('found', 'keys_uri %%ISSUER_found%%/keys;')
             . $hangs->block('hangs', <<'EOB')
     keys_uri           %%ISSUER_hangs%%/keys;
@@ -26,6 +28,8 @@ nginx_start($found->block('found', 'keys_uri %%ISSUER_found%%/keys;')
     connect_timeout    1s;
     timeout            1s;
 EOB
+            . $two->block('two', 'keys_uri %%ISSUER_two%%/keys; keys_wait 6s;
+                                  connect_timeout 4s; timeout 6s;')
             . $gone->block('gone', 'keys_uri %%ISSUER_gone%%/keys;
                                     keys_wait 500ms;')
             . <<'CONF', log_level => 'info');
@@ -36,13 +40,21 @@ EOB
         location /beside { return 200 beside; }
         location /found { token_auth found; empty_gif; }
         location /hangs { token_auth hangs; empty_gif; }
+        location /two { token_auth two; empty_gif; }
         location /gone { token_auth gone; empty_gif; }
     }
 CONF
 
 is(get('/found', token => $found->token())->status(), 200, 'a name');
 
-my $r = get('/gone', token => $gone->token());
+# two addresses, the first of which refuses after a while; libcurl 7.88 comes
+# to the second when half the time for connecting is over
+deaf_end();
+my $r = get('/two', token => $two->token());
+is($r->status(), 200, 'the second of two addresses');
+cmp_ok($r->seconds(), '<', 4 * patience(), 'in its time');
+
+$r = get('/gone', token => $gone->token());
 is(result($r), 'keys-unavailable', 'a name that is not there');
 wait_log(qr/\[error\].*keys of issuer "gone": .*resol.*there are none/);
 

@@ -45,6 +45,8 @@ my @cases = (
     ['relative', '', { jwks_uri => '/keys' }, $unavailable, $bad],
     ['userinfo', '', { jwks_uri => "http://a:b\@127.0.0.1/keys" },
      $unavailable, $bad],
+    ['no-trust', '', { jwks_uri => 'https://127.0.0.1/keys' }, $unavailable,
+     qr/of https, and nobody is trusted.*set "ssl_trusted_certificate"/],
     ['control', '', { jwks_uri => "$url/keys\r\nX: y" }, $unavailable,
      $bad],
     ['no-common', '', { id_token_signing_alg_values_supported => ['ES256'] },

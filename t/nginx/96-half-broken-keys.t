@@ -40,8 +40,11 @@ $idp->keys($broken[0][1], jwk($good), (map { $_->[1] } @broken[1 .. 6]),
            jwk($ec), map { $_->[1] } @broken[7 .. $#broken]);
 
 nginx_start($idp->block('corp', <<'EOB') . <<'CONF', log_level => 'info');
-    keys_uri    %%ISSUER%%/keys;
-    algorithms  RS256 ES256;
+    keys_uri           %%ISSUER%%/keys;
+    algorithms         RS256 ES256;
+    keys_interval      1s;
+    keys_min_interval  1s;
+    keys_wait          300ms;
 EOB
     server {
         listen 127.0.0.1:%%PORT%%;
@@ -75,5 +78,15 @@ is(scalar(@lines), scalar(@broken), 'each is told in the log')
 secrets_absent('without what is secret', $private->{d},
                key('HS256')->{jwk}{k});
 
+
+# all of them withdrawn is an answer too
+$idp->keys(jwk($weak));
+wait_for(sub { with($good, 'RS256') ne 'ok' }, 'the end of the keys', 8);
+is(with($good, 'RS256'), 'keys-unavailable', 'no key is left');
+log_like(qr/\[error\].*sent no key that can be used .*issuer "corp"/,
+         'said in the log');
+$idp->keys(jwk($good));
+wait_for(sub { with($good, 'RS256') eq 'ok' }, 'a key again', 8);
+pass('and one is back');
 
 done_testing();

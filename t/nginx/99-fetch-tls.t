@@ -19,7 +19,8 @@ my %tls = (
     expired => { from => time() - 9000, until => time() - 60 },
     future => { from => time() + 3600 },
     unknown => { by => 'stranger' },
-    wrong_name => { names => ['else.test'], addresses => ['127.0.0.2'] },
+    wrong_name => { names => ['else.test'],
+                    addresses => ['127.0.0.2'] },
     any_name => { names => ['*'], addresses => [] },
     turns => {},
     plain => undef,
@@ -29,7 +30,8 @@ my %idp = map { $_ => issuer($_, tls => $tls{$_}) } keys %tls;
 my $untrusted = qr/authority that is not trusted here/;
 my $name_of = qr/certificate for another name/;
 my %why = (
-    system => $untrusted, expired => qr/expired/, future => qr/not valid yet: check the clocks/,
+    system => $untrusted,
+    expired => qr/expired/, future => qr/not valid yet: check the clocks/,
     unknown => $untrusted,
     wrong_name => $name_of, any_name => $name_of,
     not_tls => qr/timed out in the TLS handshake/,

@@ -10,14 +10,15 @@ use Exporter qw(import);
 use IO::Socket::INET ();
 use JSON::PP ();
 
-use TI::Env qw(testdir write_file port define wait_for at_end);
+use TI::Env qw(testdir write_file port define wait_for);
 use TI::Token qw(jwk jwt key);
 use TI::Upstream;
 
 our @ISA = qw(TI::Upstream);
-our @EXPORT = qw(issuer deaf_port);
+our @EXPORT = qw(issuer deaf_port deaf_end);
 
 my $json = JSON::PP->new->latin1->canonical;
+my @deaf;
 my $where = '/.well-known/openid-configuration';
 
 
@@ -178,24 +179,29 @@ sub block {
 }
 
 
-# A port that neither refuses nor accepts: its queue is full.
+# A port, here or of an address, that neither refuses nor accepts: its queue
+# is full.
 sub deaf_port {
-    my ($name) = @_;
+    my (%opt) = @_;
 
-    my $port = port('deaf' . ($name // ''));
+    my $address = $opt{address} // '127.0.0.1';
+    my $port = $opt{port} // port('deaf');
     my $socket = IO::Socket::INET->new(
-        LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1)
+        LocalAddr => $address, LocalPort => $port, Listen => 1)
         or die "deaf port: $!\n";
     listen($socket, 0);
     my @queued = map {
-        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
+        IO::Socket::INET->new(PeerAddr => $address, PeerPort => $port,
                               Blocking => 0)
     } 1 .. 3;
 
-    at_end(sub { close($_) for @queued, $socket });
+    push @deaf, @queued, $socket;
 
     return $port;
 }
+
+# they refuse from now on, and who was waiting learns it when he asks again
+sub deaf_end { close($_) for splice @deaf }
 
 
 1;
