@@ -120,16 +120,40 @@ typedef struct {
     ngx_uint_t                     user_key;     /* required or not */
     ngx_array_t                   *allow;        /* ti_claims_rule_t */
 
-    /* read and judged here, for who will talk to the provider */
+    /* whom we talk to: endpoints are written out, or found at its issuer */
 
+    ngx_str_t                      issuer;
     ngx_str_t                      authorization_endpoint;
     ngx_str_t                      token_endpoint;
+    ngx_str_t                      userinfo_endpoint;
+    ngx_str_t                      revocation_endpoint;
+    ngx_str_t                      admin_consent_endpoint;
+    ngx_http_token_injector_party_t  party;
+
+    /* as whom */
+
     ngx_str_t                      client_id;
+    ngx_uint_t                     client_auth;  /* ti_oauth_auth_t */
     ngx_str_t                      client_secret_file;
-    ngx_uint_t                     client_auth;
+    ngx_str_t                      client_key_file;
+    ti_str_t                      *secrets;      /* tried in order */
+    ngx_uint_t                     nsecrets;
+    ti_signer_t                   *signer;
+
+    /* for what */
+
     ngx_str_t                      scope;
     ngx_str_t                      redirect_uri;
-    ngx_flag_t                     allow_http;
+    ngx_array_t                   *visit_params; /* ti_form_param_t */
+    ngx_array_t                   *token_params; /* ti_form_param_t */
+
+    /* whose account it turned out to be */
+
+    ngx_uint_t                     userinfo_auth;  /* ti_oauth_binding_t */
+    ngx_str_t                      account_claim;
+    ti_json_path_t                 account;
+    ngx_str_t                      match_account;  /* the caller's claim */
+    ti_json_path_t                 match;
 
     ngx_http_token_injector_store_t  *store;
     u_char                         id[TI_SHA256_LEN];

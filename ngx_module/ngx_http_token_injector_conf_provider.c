@@ -130,7 +130,7 @@ static ngx_command_t  ngx_http_token_injector_provider_commands[] = {
       NGX_CONF_TAKE1,
       ngx_conf_set_flag_slot,
       0,
-      offsetof(ngx_http_token_injector_provider_t, allow_http),
+      offsetof(ngx_http_token_injector_provider_t, party.allow_http),
       NULL },
 
       ngx_null_command
@@ -156,7 +156,7 @@ ngx_http_token_injector_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
     provider->grant = NGX_CONF_UNSET_UINT;
     provider->user_key = NGX_CONF_UNSET_UINT;
     provider->client_auth = NGX_CONF_UNSET_UINT;
-    provider->allow_http = NGX_CONF_UNSET;
+    ngx_http_token_injector_party_unset(&provider->party);
 
     ngx_http_token_injector_conf_place(cf, &provider->place);
 
@@ -170,7 +170,7 @@ ngx_http_token_injector_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_conf_init_uint_value(provider->user_key,
                     provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT);
     ngx_conf_init_uint_value(provider->client_auth, 0);
-    ngx_conf_init_value(provider->allow_http, 0);
+    ngx_http_token_injector_party_defaults(&provider->party);
 
     return ngx_http_token_injector_provider_validate(cf, provider);
 }
@@ -382,7 +382,7 @@ ngx_http_token_injector_provider_urls(ngx_conf_t *cf,
         if (urls[i].url->len
             && ngx_http_token_injector_conf_url(cf, urls[i].directive,
                                                 urls[i].url,
-                                                provider->allow_http)
+                                                provider->party.allow_http)
                != NGX_OK)
         {
             return NGX_CONF_ERROR;
