@@ -400,18 +400,33 @@ ngx_http_token_injector_url_objection(ngx_str_t *url, ngx_uint_t allow_http)
 const char *
 ngx_http_token_injector_proxy_objection(ngx_str_t *url)
 {
-    size_t  i;
+    u_char  *p, *last;
 
-    if ((url->len <= 7
-         || ngx_strncasecmp(url->data, (u_char *) "http://", 7) != 0)
-        && (url->len <= 8
-            || ngx_strncasecmp(url->data, (u_char *) "https://", 8) != 0))
+    last = url->data + url->len;
+    p = url->data;
+
+    if (url->len > 7 && ngx_strncasecmp(p, (u_char *) "http://", 7) == 0) {
+        p += 7;
+
+    } else if (url->len > 8
+               && ngx_strncasecmp(p, (u_char *) "https://", 8) == 0)
     {
+        p += 8;
+
+    } else {
+        p = last;
+    }
+
+    while (ngx_strlchr(p, last, '@')) {
+        p = ngx_strlchr(p, last, '@') + 1;
+    }
+
+    if (p == last || *p == ':' || *p == '/') {
         return "is not http://HOST:PORT or https://HOST:PORT";
     }
 
-    for (i = 0; i < url->len; i++) {
-        if (url->data[i] <= 0x20 || url->data[i] >= 0x7f) {
+    for (p = url->data; p < last; p++) {
+        if (*p <= 0x20 || *p >= 0x7f) {
             return "has a character that no URL has";
         }
     }

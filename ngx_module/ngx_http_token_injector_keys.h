@@ -34,6 +34,7 @@ typedef struct {
     ngx_atomic_t                   claimed;      /* until then, milliseconds */
 
     ti_refresh_t                   refresh;
+    ngx_pid_t                      owner;        /* of the last claim */
     unsigned                       algorithms;   /* that the issuer lists */
     u_char                         digest[TI_SHA256_LEN];    /* of the text */
     size_t                         len;

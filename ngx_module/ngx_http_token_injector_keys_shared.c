@@ -31,6 +31,8 @@ static void ngx_http_token_injector_keys_sweep(ngx_shm_zone_t *zone,
     ngx_array_t *feeds);
 static ngx_slab_pool_t *ngx_http_token_injector_keys_lock(
     ngx_http_token_injector_feed_t *feed);
+static void ngx_http_token_injector_keys_release(
+    ngx_http_token_injector_keys_shared_t *shared);
 static ngx_int_t ngx_http_token_injector_keys_replace(ngx_slab_pool_t *shpool,
     ngx_http_token_injector_keys_shared_t *shared, ngx_str_t *text);
 
@@ -239,6 +241,7 @@ ngx_http_token_injector_keys_claim(ngx_http_token_injector_feed_t *feed,
         shared->claimed = ngx_current_msec
                           + (feed->discovery ? 2 : 1) * feed->fetch->timeout
                           + NGX_HTTP_TOKEN_INJECTOR_KEYS_SLACK;
+        shared->owner = ngx_pid;
         rc = NGX_OK;
 
     } else {
@@ -303,11 +306,23 @@ ngx_http_token_injector_keys_put(ngx_http_token_injector_feed_t *feed,
         shared->usable = ti_refresh_usable(&feed->refresh, &shared->refresh);
     }
 
-    shared->claimed = 0;
+    ngx_http_token_injector_keys_release(shared);
 
     ngx_shmtx_unlock(&shpool->mutex);
 
     return rc;
+}
+
+
+/* past its time a claim may be another's */
+
+static void
+ngx_http_token_injector_keys_release(
+    ngx_http_token_injector_keys_shared_t *shared)
+{
+    if (shared->owner == ngx_pid) {
+        shared->claimed = 0;
+    }
 }
 
 
@@ -348,7 +363,7 @@ ngx_http_token_injector_keys_failed(ngx_http_token_injector_feed_t *feed)
     ti_refresh_failed(&feed->refresh, &shared->refresh, ngx_time(),
                       (uint32_t) ngx_random());
 
-    shared->claimed = 0;
+    ngx_http_token_injector_keys_release(shared);
 
     ngx_shmtx_unlock(&shpool->mutex);
 }

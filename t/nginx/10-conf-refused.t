@@ -418,7 +418,9 @@ for my $line ('timeout 0', 'connect_timeout 0') {
             '"timeout" and "connect_timeout" take a millisecond or more: '
             . 'nothing waits for ever', 'issuer');
 }
-for my $bad ('proxy:3128', 'socks5://proxy:1080', 'http://') {
+for my $bad ('proxy:3128', 'socks5://proxy:1080', 'http://', 'http://:3128',
+             'http://me:hush@:3128', 'https:///')
+{
     refused("http_proxy $bad", { issuer => "without_keys_file\n"
                 . "issuer http://127.0.0.1:9;\nallow_http on;\n"
                 . "http_proxy $bad;" },
