@@ -289,7 +289,8 @@ struct ngx_http_token_injector_ctx_s {
     ti_admission_t                        head;
     ti_result_t                           verdict;   /* on the token */
     ngx_http_token_injector_issuer_t     *lacking;   /* newer keys, maybe */
-    ngx_msec_t                            lacks;     /* them until then */
+    uint64_t                              tried;     /* a mark of its keys */
+    ngx_msec_t                            lacks;     /* others until then */
     ngx_queue_t                           awaiting;
     ti_flow_t                             flow;
     json_t                               *claims;

@@ -145,6 +145,7 @@ ngx_http_token_injector_verify(ngx_http_token_injector_ctx_t *ctx,
 
         if (jwt.newer) {
             ctx->lacking = auth->blocks[jwt.issuer];
+            ctx->tried = ngx_http_token_injector_keys_mark(ctx->lacking);
         }
 
         return result;

@@ -108,8 +108,7 @@ ngx_http_token_injector_conf_auth_arg(ngx_conf_t *cf,
 
         return ngx_http_token_injector_conf_quotable(&auth->metadata)
                ? NGX_CONF_OK
-               : "has a resource_metadata with a quote, a backslash or a "
-                 "character outside of ASCII";
+               : "has a resource_metadata with a quote or a backslash";
     }
 
     name = ngx_array_push(&auth->names);

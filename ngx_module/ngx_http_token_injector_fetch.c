@@ -7,6 +7,10 @@
  * may have been served: a refresh token is good for one.
  */
 
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
 #include <openssl/ssl.h>
 
 #include "ngx_http_token_injector_fetch_private.h"

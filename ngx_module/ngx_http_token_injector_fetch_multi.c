@@ -3,13 +3,18 @@
  *
  * What a worker has of it exists while a fetch is under way.  libcurl says
  * which sockets it waits for and until when; nginx says what happened to them.
- * A socket is libcurl's: it is watched here through a connection of nginx's,
- * which is given back before libcurl closes the socket.
+ * A socket is libcurl's: it is watched here through a duplicate of our own and
+ * a connection of nginx's, for 7.88 closes one that did not connect before it
+ * says so.
  *
  * libcurl calls back in the middle of its work, so that a callback only notes
  * what it is told.  After libcurl was told of an event, any fetch, socket or
  * connection may be gone.
  */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
 
 #include <openssl/err.h>
 
@@ -276,12 +281,21 @@ ngx_http_token_injector_fetch_socket(CURL *easy, curl_socket_t s, int what,
 static ngx_connection_t *
 ngx_http_token_injector_fetch_watch(curl_socket_t s)
 {
+    ngx_socket_t       fd;
     ngx_connection_t  *c;
 
-    c = ngx_get_connection(s, ngx_cycle->log);
-    if (c == NULL) {
+    fd = fcntl(s, F_DUPFD_CLOEXEC, 0);
+    if (fd == (ngx_socket_t) -1) {
         return NULL;
     }
+
+    c = ngx_get_connection(fd, ngx_cycle->log);
+    if (c == NULL) {
+        (void) ngx_close_socket(fd);
+        return NULL;
+    }
+
+    c->data = (void *) (intptr_t) s;
 
     c->read->log = c->log;
     c->write->log = c->log;
@@ -313,6 +327,7 @@ ngx_http_token_injector_fetch_unwatch(ngx_connection_t *c)
         ngx_delete_posted_event(c->write);
     }
 
+    (void) ngx_close_socket(c->fd);
     ngx_free_connection(c);
     c->fd = (ngx_socket_t) -1;
 }
@@ -345,8 +360,9 @@ ngx_http_token_injector_fetch_event_handler(ngx_event_t *ev)
     c = ev->data;
 
     if (!c->close) {
-        ngx_http_token_injector_fetch_act(c->fd, ev->write ? CURL_CSELECT_OUT
-                                                           : CURL_CSELECT_IN);
+        ngx_http_token_injector_fetch_act((curl_socket_t) (intptr_t) c->data,
+                                          ev->write ? CURL_CSELECT_OUT
+                                                    : CURL_CSELECT_IN);
         ngx_http_token_injector_fetch_settle();
         return;
     }

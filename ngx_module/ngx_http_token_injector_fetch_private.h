@@ -7,6 +7,10 @@
 #define _NGX_HTTP_TOKEN_INJECTOR_FETCH_PRIVATE_H_INCLUDED_
 
 
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
 #include <curl/curl.h>
 
 #include "ngx_http_token_injector_fetch.h"

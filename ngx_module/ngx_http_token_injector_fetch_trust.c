@@ -3,6 +3,10 @@
  * good enough, and which certificates are trusted.
  */
 
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
 #include <curl/curl.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>

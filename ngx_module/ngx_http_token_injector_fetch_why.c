@@ -3,6 +3,10 @@
  * follow the name of what was asked: "https://…" timed out.
  */
 
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
 #include <openssl/x509.h>
 
 #include "ngx_http_token_injector_fetch_private.h"

@@ -15,8 +15,6 @@
 #define NGX_HTTP_TOKEN_INJECTOR_KEYS_PRIME  1099511628211ULL
 
 
-static ngx_uint_t ngx_http_token_injector_keys_usable(
-    ngx_http_token_injector_feed_t *feed);
 static void ngx_http_token_injector_keys_set(
     ngx_http_token_injector_live_t *live, ti_jwks_t *set);
 static void ngx_http_token_injector_keys_refresh(ngx_event_t *ev);
@@ -138,18 +136,10 @@ ngx_http_token_injector_keys_refresh(ngx_event_t *ev)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_token_injector_keys_usable(ngx_http_token_injector_feed_t *feed)
 {
     return ngx_time() < (time_t) feed->shared->usable;
-}
-
-
-ngx_uint_t
-ngx_http_token_injector_keys_differ(ngx_http_token_injector_live_t *live)
-{
-    return ngx_http_token_injector_keys_usable(live->feed)
-           && live->generation != live->feed->shared->generation;
 }
 
 

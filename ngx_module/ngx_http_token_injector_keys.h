@@ -135,10 +135,10 @@ void ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live);
 void ngx_http_token_injector_keys_load(ngx_http_token_injector_live_t *live,
     const ti_jwks_report_t *report);
 
-/* has somebody fetched another set than the one that is here? */
+/* was something fetched that is not too old?  It may be a set of no keys. */
 
-ngx_uint_t ngx_http_token_injector_keys_differ(
-    ngx_http_token_injector_live_t *live);
+ngx_uint_t ngx_http_token_injector_keys_usable(
+    ngx_http_token_injector_feed_t *feed);
 
 /* a fetch has ended: who waits for it may look */
 

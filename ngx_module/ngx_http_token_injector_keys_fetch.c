@@ -167,6 +167,13 @@ ngx_http_token_injector_keys_discover(ngx_http_token_injector_live_t *live,
                "is not https";
     }
 
+    if (feed->fetch->trust == NULL
+        && ngx_strncasecmp(live->uri.data, (u_char *) "https:", 6) == 0)
+    {
+        return "names a \"jwks_uri\" of https, and nobody is trusted to vouch "
+               "for it: set \"ssl_trusted_certificate\"";
+    }
+
     return NULL;
 }
 

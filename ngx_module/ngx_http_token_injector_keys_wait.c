@@ -88,21 +88,25 @@ ngx_http_token_injector_keys_outlook(ngx_http_token_injector_ctx_t *ctx)
 {
     ngx_uint_t                        i, hope;
     ngx_http_token_injector_feed_t  **feed;
-    ngx_http_token_injector_live_t   *live;
 
-    /* the first keys are waited for through failures */
-    hope = (ctx->verdict == TI_RESULT_KEYS_UNAVAILABLE);
+    if (!ngx_http_token_injector_keys_marked(ctx->lacking, ctx->tried)) {
+        return NGX_OK;
+    }
 
+    hope = 0;
     feed = ctx->lacking->feeds.elts;
 
     for (i = 0; i < ctx->lacking->feeds.nelts; i++) {
-        live = &ngx_http_token_injector_worker.live[feed[i]->index];
-
-        if (ngx_http_token_injector_keys_differ(live)) {
-            return NGX_OK;
-        }
 
         hope |= ngx_http_token_injector_keys_claimed(feed[i]);
+
+        /* the first keys are waited for through failures */
+
+        if (ctx->verdict == TI_RESULT_KEYS_UNAVAILABLE
+            && !ngx_http_token_injector_keys_usable(feed[i]))
+        {
+            hope = 1;
+        }
     }
 
     if (!hope || (ngx_msec_int_t) (ctx->lacks - ngx_current_msec) <= 0) {

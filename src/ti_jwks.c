@@ -385,7 +385,6 @@ ti_jwks_add(ti_jwks_t *set, const json_t *jwk, ti_verifier_t *verifier)
     unsigned char  *copy;
 
     key = &set->keys[set->n++];
-
     key->kid = ti_null_str;
     key->verifier = verifier;
 
@@ -398,7 +397,8 @@ ti_jwks_add(ti_jwks_t *set, const json_t *jwk, ti_verifier_t *verifier)
         return TI_ERROR;
     }
 
-    key->kid.data = memcpy(copy, kid.data, kid.len);
+    memcpy(copy, kid.data, kid.len);
+    key->kid.data = copy;
     key->kid.len = kid.len;
 
     return TI_OK;

@@ -60,12 +60,13 @@ typedef struct {
  * "exp" that is not a non-negative integer: TI_RESULT_TOKEN_INVALID.  Keys in
  * the header are never looked at.
  *
- * typ: "application/" in front is nothing where no other slash is, and case is
- * none (RFC 7515 section 4.1.9).  azp: "azp" and "client_id" (RFC 8693 section
- * 4.3), each where it is there, must be in the list, and one must be there.
- * required: there, and not null or an empty string, array or object.  max_age:
- * "iat" is there.  A token with "cnf" (RFC 7800) is of use to nobody but who
- * proves to have a key, which nobody is asked for here: it is invalid.
+ * typ is compared without regard to case and to an "application/" in front of
+ * what has no other slash (RFC 7515 section 4.1.9).  Of "azp" and "client_id"
+ * (RFC 8693 section 4.3) at least one is there, and each that is there is in
+ * the list.  A required claim is not null, nor an empty string, array or
+ * object.  With max_age, "iat" is there.  A token with "cnf" (RFC 7800), of
+ * whatever type, is good only together with a proof that is not asked for
+ * here: TI_RESULT_TOKEN_INVALID.
  *
  * Returns TI_RESULT_OK with *jwt filled; TI_RESULT_TOKEN_INVALID,
  * TI_RESULT_TOKEN_EXPIRED, TI_RESULT_KEYS_UNAVAILABLE (an issuer without a

@@ -79,7 +79,7 @@ ti_refresh_max_age(ti_str_t cache_control, ti_str_t age)
     seconds = ti_refresh_seconds(value);
     spent = ti_refresh_seconds(ti_refresh_first(age));
 
-    if (seconds <= 0 || spent <= 0) {
+    if (seconds < 0 || spent < 0) {
         return seconds;
     }
 

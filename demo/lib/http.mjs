@@ -1,5 +1,5 @@
-// HTTP servers of this process, on loopback and free ports, and what they
-// have in common.
+// HTTP servers of this process, on loopback and free ports, and those who ask
+// them.
 
 import http from 'node:http';
 import https from 'node:https';
@@ -18,6 +18,44 @@ export async function listen(handler, { port = 0, tls } = {}) {
 export function origin(server) {
     const scheme = server instanceof https.Server ? 'https' : 'http';
     return `${scheme}://127.0.0.1:${server.address().port}`;
+}
+
+// what a caller of ask() says that it is
+export const BROWSER = 'a browser';
+
+let trusted;
+
+// for https, from now on
+export function trust(authority) {
+    trusted = authority;
+}
+
+// fetch() cannot be told whom to trust; resolves to { status, headers, text }
+export async function ask(url, { method = 'GET', headers = {}, form } = {}) {
+    const { request } = new URL(url).protocol === 'https:' ? https : http;
+    const asking = request(url, {
+        method, ca: trusted, headers: { 'User-Agent': BROWSER, ...headers },
+    });
+
+    if (form !== undefined) {
+        asking.setHeader('Content-Type', 'application/x-www-form-urlencoded');
+    }
+    asking.end(form?.toString());
+
+    const [response] = await once(asking, 'response');
+    return {
+        status: response.statusCode,
+        headers: response.headers,
+        text: await body(response),
+    };
+}
+
+export async function json(url, options) {
+    const { status, text } = await ask(url, options);
+    if (status < 200 || status > 299) {
+        throw new Error(`${url}: ${status} ${text}`);
+    }
+    return JSON.parse(text);
 }
 
 // a port that was free a moment ago: for servers that cannot be told 0

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 
 import { Provider, errors } from 'oidc-provider';
 
-import { body, listen, origin, reply } from './http.mjs';
+import { BROWSER, body, listen, origin, reply } from './http.mjs';
 
 const generateKeyPair = promisify(crypto.generateKeyPair);
 
@@ -27,13 +27,15 @@ const KEY_PAIRS = {
 // resource: { name, scope }, for which access tokens are JWTs; without one
 //     they are opaque
 // keys: of signingKey(); the first one signs
+// algorithms: that it says it signs with; those of its keys unless said
 // path, port, tls: where the issuer is; anywhere, on http, unless said
-// more: of oidc-provider's own configuration
+// more: features of oidc-provider
 //
-// rotate(keys) takes the place of all keys so far.  requests is what was asked
-// of the provider, and by whom.
+// rotate(keys) takes the place of all keys so far.  requests are the URLs that
+// others than browsers asked for.
 export async function startProvider({
-    accounts, clients, scopes, resource, keys, path = '', port, tls, more,
+    accounts, clients, scopes, resource, keys, algorithms,
+    path = '', port, tls, more,
 }) {
     const settings = {
         adapter: memory(),
@@ -44,7 +46,9 @@ export async function startProvider({
         interactions: {
             url: (ctx, { uid }) => `${path}${INTERACTION}${uid}`,
         },
-        ...more,
+        ...(algorithms && {
+            enabledJWA: { idTokenSigningAlgValues: algorithms },
+        }),
     };
     const requests = [];
     let provider;
@@ -57,14 +61,14 @@ export async function startProvider({
 
     // an oidc-provider reads its keys once: the next one goes on where it was
     function rotate(next) {
-        const sign = { alg: next[0].alg, kid: next[0].kid };
+        const [{ alg, kid }] = next;
 
         provider = new Provider(issuer, {
             ...settings,
-            clientDefaults: { id_token_signed_response_alg: sign.alg },
-            features: {
-                ...features(resource, sign), ...settings.features,
+            clientDefaults: {
+                id_token_signed_response_alg: algorithms?.[0] ?? alg,
             },
+            features: { ...features(resource, { alg, kid }), ...more },
             jwks: { keys: next },
         });
         protocol = provider.callback();
@@ -72,7 +76,9 @@ export async function startProvider({
 
     function serve(request, response) {
         const { url, headers } = request;
-        requests.push({ url, agent: headers['user-agent'] ?? '' });
+        if (headers['user-agent'] !== BROWSER) {
+            requests.push(url);
+        }
 
         if (!url.startsWith(`${path}/`)) {
             reply(response, 404, 'text/plain', 'not here\n');
@@ -94,6 +100,8 @@ export async function startProvider({
     return { issuer, server, requests, rotate };
 }
 
+// Not generateKeyPairSync(): its job is left to the garbage collector, which in
+// Node 20 waits for ever if it comes while the job's key is being exported.
 export async function signingKey(alg = 'RS256', kid = crypto.randomUUID()) {
     const { privateKey } = await generateKeyPair(...KEY_PAIRS[alg]);
     return { ...privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid };

@@ -5,8 +5,8 @@
 
 import crypto from 'node:crypto';
 
-import { body, listen, origin, reply } from './http.mjs';
-import { basic, discover, json } from './user.mjs';
+import { body, json, listen, origin, reply } from './http.mjs';
+import { basic, discover } from './user.mjs';
 
 const ROUTES = {
     'GET /v1.0/me/messages': { scope: 'Mail.Read', answer: messages },
@@ -48,13 +48,13 @@ export async function startService(issuer, credentials, mailboxes) {
     async function introspect(authorization) {
         const [, token] = /^Bearer ([\w.~+/-]+=*)$/.exec(authorization) ?? [];
         const told = token === undefined ? { active: false }
-            : await json(await fetch(endpoint, {
+            : await json(endpoint, {
                 method: 'POST',
                 headers: {
                     Authorization: basic(credentials.id, credentials.secret),
                 },
-                body: new URLSearchParams({ token }),
-            }));
+                form: new URLSearchParams({ token }),
+            });
 
         if (told.active !== true) {
             throw new GraphError(401, 'InvalidAuthenticationToken',

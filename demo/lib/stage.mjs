@@ -6,12 +6,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { freePort } from './http.mjs';
+import { certify } from './certificate.mjs';
+import { freePort, trust } from './http.mjs';
 import { mailboxes } from './mail.mjs';
-import { startProvider } from './provider.mjs';
+import { signingKey, startProvider } from './provider.mjs';
 import { Redis } from './redis.mjs';
 import { startService } from './service.mjs';
-import { discover, json, obtainTokens } from './user.mjs';
+import { obtainTokens } from './user.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TEMPLATE = new URL('../nginx.conf', import.meta.url);
@@ -50,7 +51,7 @@ export class Stage {
         await this.startNginx();
 
         for (const name of Object.keys(this.accounts)) {
-            this.callers[name] = await this.signIn(name);
+            this.callers[name] = await this.meet(name);
         }
     }
 
@@ -70,7 +71,13 @@ export class Stage {
         };
         this.credentials = { id: 'graph', secret: secret() };
 
+        const tls = await certify(this.sandbox, 'corp');
+        trust(tls.authority);
+        this.corpKeys = [await signingKey()];
+
         this.corp = await startProvider({
+            tls,
+            keys: this.corpKeys,
             accounts: this.accounts,
             scopes: ['openid'],
             resource: { name: AUDIENCE, scope: 'search' },
@@ -97,10 +104,17 @@ export class Stage {
                 redirect_uris: [],
             }],
         });
+    }
 
-        const { jwks_uri: uri } = await discover(this.corp.issuer);
-        this.sandbox.write('corp.jwks',
-                           JSON.stringify(await json(await fetch(uri))));
+    // a new key signs; how many of the old ones are still published
+    async rotateCorp(old) {
+        this.corpKeys = [await signingKey(), ...this.corpKeys.slice(0, old)];
+        this.corp.rotate(this.corpKeys);
+    }
+
+    // how often nginx asked for corp's keys
+    get fetches() {
+        return this.corp.requests.filter((url) => url === '/jwks').length;
     }
 
     async startNginx() {
@@ -132,17 +146,24 @@ export class Stage {
         ));
     }
 
-    // the search page's part: the caller's JWT, and the device's own key
-    async signIn(name) {
-        const person = { name, password: this.accounts[name].password };
-        const tokens = await obtainTokens(this.corp.issuer, this.page, person, {
+    // the search page's part: the device's own key, and the caller's JWT
+    async meet(name) {
+        const caller = {
+            name,
+            password: this.accounts[name].password,
+            userKey: (await this.tokenctl('userkey', [])).trim(),
+            jwts: [],
+        };
+        await this.signIn(caller);
+        return caller;
+    }
+
+    async signIn(caller) {
+        const tokens = await obtainTokens(this.corp.issuer, this.page, caller, {
             scope: 'openid search', resource: AUDIENCE,
         });
-        return {
-            ...person,
-            jwt: tokens.access_token,
-            userKey: (await this.tokenctl('userkey', [])).trim(),
-        };
+        caller.jwt = tokens.access_token;
+        caller.jwts.push(caller.jwt);
     }
 
     // consent at the third party: an access token and a refresh token

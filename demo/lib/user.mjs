@@ -5,6 +5,8 @@
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 
+import { ask, json } from './http.mjs';
+
 // client: { id, secret?, redirectUri }; resolves to the token response
 export async function obtainTokens(issuer, client, account, request) {
     const server = await discover(issuer);
@@ -40,7 +42,7 @@ export async function obtainTokens(issuer, client, account, request) {
 
 export async function discover(issuer) {
     const url = `${issuer}/.well-known/openid-configuration`;
-    const server = await json(await fetch(url));
+    const server = await json(url);
     assert.equal(server.issuer, issuer);
     return server;
 }
@@ -48,14 +50,6 @@ export async function discover(issuer) {
 export function basic(id, secret) {
     const pair = [id, secret].map(encodeURIComponent).join(':');
     return `Basic ${Buffer.from(pair).toString('base64')}`;
-}
-
-export async function json(response) {
-    const text = await response.text();
-    if (!response.ok) {
-        throw new Error(`${response.url}: ${response.status} ${text}`);
-    }
-    return JSON.parse(text);
 }
 
 async function redeem(server, client, parameters) {
@@ -68,47 +62,43 @@ async function redeem(server, client, parameters) {
         headers.Authorization = basic(client.id, client.secret);
     }
 
-    return json(await fetch(server.token_endpoint, {
-        method: 'POST', headers, body: form,
-    }));
+    return json(server.token_endpoint, { method: 'POST', headers, form });
 }
 
 // from the authorization endpoint to the redirect URI, whose query it returns
 async function browse(start, redirectUri, account) {
     const cookies = new Map();
     let url = new URL(start);
-    let form = null;
+    let form;
 
     for (let steps = 0; steps < 20; steps++) {
-        const response = await fetch(url, {
-            method: form === null ? 'GET' : 'POST',
-            body: form,
-            redirect: 'manual',
+        const response = await ask(url, {
+            method: form === undefined ? 'GET' : 'POST',
+            form,
             headers: { Cookie: jar(cookies, url) },
         });
+        const { location } = response.headers;
         keep(cookies, response);
-        form = null;
+        form = undefined;
 
-        const location = response.headers.get('Location');
-        if (location !== null) {
-            await response.body?.cancel();
+        if (location !== undefined) {
             url = new URL(location, url);
             if (url.href.startsWith(`${redirectUri}?`)) {
                 return url.searchParams;
             }
         } else {
-            form = fill(await response.text(), account, response);
+            form = fill(url, response, account);
         }
     }
     throw new Error(`no end of redirects at ${url.origin}`);
 }
 
-function fill(html, account, response) {
-    if (response.status !== 200 || !html.includes('<form method="post">')) {
-        throw new Error(`${response.url}: ${response.status}, not a form: `
-                        + html.slice(0, 200));
+function fill(url, { status, text }, account) {
+    if (status !== 200 || !text.includes('<form method="post">')) {
+        throw new Error(`${url}: ${status}, not a form: ${
+            text.slice(0, 200)}`);
     }
-    return html.includes('name="password"')
+    return text.includes('name="password"')
         ? new URLSearchParams({
             account: account.name, password: account.password,
         })
@@ -116,7 +106,7 @@ function fill(html, account, response) {
 }
 
 function keep(cookies, response) {
-    for (const line of response.headers.getSetCookie()) {
+    for (const line of response.headers['set-cookie'] ?? []) {
         const [pair, ...attributes] = line.split(/; */);
         const [name, value] = pair.split(/=(.*)/s);
         const path = attributes.find((a) => /^path=/i.test(a))?.slice(5);

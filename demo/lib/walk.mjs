@@ -16,11 +16,22 @@ const OK = { status: 200 };
 const MISS = { status: 200, cache: 'MISS' };
 const HIT = { status: 200, cache: 'HIT' };
 const MISSING = { status: 401, result: 'token-missing' };
+const INVALID = { status: 401, result: 'token-invalid' };
 const UNCONNECTED = { status: 403, result: 'connection-required' };
 const UNAVAILABLE = { status: 503, result: 'store-unavailable' };
 
 export async function walk(stage, report) {
     const { alice, bob } = stage.callers;
+
+    await report.step('nginx asks corp for its keys', async (step) => {
+        step.note(`nginx.conf names ${stage.corp.issuer}, an authority that has `
+                  + 'signed\nits certificate, and no key');
+        await poll(() => stage.fetches > 0, 10000, 'the keys to be fetched');
+        const asked = [...stage.corp.requests];
+        asked.forEach((url) => step.action(`GET ${url}`, 'nginx'));
+        step.check(asked.length === 2, 'each once, for both workers',
+                   `expected 2 requests, got ${asked.length}`);
+    });
 
     await report.step('A search without a JWT', async (step) => {
         const answer = await step.ask(null, SEARCH);
@@ -105,6 +116,18 @@ export async function walk(stage, report) {
         unused(stage, step, before);
     });
 
+    await report.step('corp signs with a new key', async (step) => {
+        const before = stage.fetches;
+        await stage.rotateCorp(1);
+        await stage.signIn(alice);
+        step.note('alice signed in again; what signed her JWT, nginx has '
+                  + 'never seen');
+        goesOn(stage, step, alice, await step.ask(alice, SEARCH));
+        goesOn(stage, step, bob,
+               await step.ask(bob, SEARCH, { as: "bob, of the old key" }));
+        fetchedOnce(stage, step, before);
+    });
+
     await report.step('Redis hangs', async (step) => {
         stage.redis.freeze();
         try {
@@ -122,6 +145,20 @@ export async function walk(stage, report) {
         await stage.redis.start();
         step.note('Redis is started again');
         await healthyAgain(stage, step, alice);
+    });
+
+    await report.step('corp withdraws the old keys', async (step) => {
+        const before = stage.fetches;
+        await stage.rotateCorp(0);
+        await stage.signIn(alice);
+        goesOn(stage, step, alice, await step.ask(alice, SEARCH));
+        fetchedOnce(stage, step, before);
+
+        step.expect(await step.ask(bob, SEARCH, { as: 'bob, of the old key' }),
+                    INVALID);
+        await stage.signIn(bob);
+        step.note('bob signed in again');
+        goesOn(stage, step, bob, await step.ask(bob, SEARCH));
     });
 
     await report.step('What was written down meanwhile', async (step) => {
@@ -165,7 +202,7 @@ async function showStore(stage, step) {
 // every secret so far, in every spelling that is likely
 function searchFor(stage, step, where, names) {
     const secrets = Object.values(stage.callers).flatMap((caller) => [
-        ['a JWT', caller.jwt],
+        ...caller.jwts.map((jwt) => ['a JWT', jwt]),
         ['a user key', caller.userKey],
         ['an access token', caller.tokens?.access_token],
         ['a refresh token', caller.tokens?.refresh_token],
@@ -197,6 +234,17 @@ function unused(stage, step, before) {
     const calls = stage.service.calls.length - before;
     step.check(calls === 0, 'the service was not called',
                `it was called ${calls} times`);
+}
+
+function goesOn(stage, step, caller, answer) {
+    step.expect(answer, HIT);
+    belongsTo(stage, step, answer, caller);
+}
+
+function fetchedOnce(stage, step, before) {
+    const asked = stage.fetches - before;
+    step.check(asked === 1, 'nginx asked for the keys once more: '
+               + `${stage.fetches} times so far`, `it asked ${asked} times`);
 }
 
 // of all subjects in all mailboxes, the answer has this caller's alone

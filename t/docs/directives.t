@@ -41,9 +41,10 @@ while ($code =~ /^(?:static\s+)?ngx_command_t\s+
     my ($block, $table) = ($1 // '', $2);
 
     while ($table =~ /\{\s*ngx_string\("(\w+)"\),\s*([\w|]+),\s*(\w+),
-                      \s*\w+,\s*(?:0|offsetof\(\w+,\s*(\w+)\)),/gsx)
+                      \s*\w+,\s*(?:0|offsetof\(\w+,\s*([\w.]+)\)),/gsx)
     {
-        $commands{$block}{$1} = { flags => $2, set => $3, field => $4 };
+        $commands{$block}{$1} = { flags => $2, set => $3, field => $4,
+                                  of => $block || 'conf' };
     }
 }
 
@@ -103,19 +104,40 @@ sub default_of {
     my ($type) = $command->{set} =~ /^ngx_conf_set_(\w+)_slot$/ or return;
     return if !$kind->{$type} || !defined $command->{field};
 
+    # "party.timeout" of an issuer is "timeout" of the party
+    my ($of, $field) = $command->{field} =~ /^(?:(\w+)\.)?(\w+)$/;
+    $of //= $command->{of};
+
+    # min() and max() are with what another directive says
     my ($value) = $code =~ /ngx_conf_(?:init|merge)_\w*value\(
-                            \s*\w+->\Q$command->{field}\E,
-                            (?:\s*prev->\w+,)?\s*([\d* ]+)\)/sx
+                            \s*$of->$field,
+                            (?:\s*prev->\w+,)?
+                            \s*(?:ngx_(?:min|max)\(\w+->\w+,\s*)?
+                            ([\d* ]+)\)/sx
         or die "no default of $command->{field} in the source\n";
     $value = eval $value;
 
     return $value ? 'on' : 'off' if $type eq 'flag';
-    return "${value}s" if $type eq 'sec';
-    return "${value}ms" if $type eq 'msec';
+    return duration($value, 's') if $type eq 'sec';
+    return $value % 1000 ? "${value}ms" : duration($value / 1000, 's')
+        if $type eq 'msec';
     return $value % 1048576 ? "${value}k" : $value / 1048576 . 'm'
         if $type eq 'size';
 
     return $value;
+}
+
+# in the largest unit that it is a whole number of
+sub duration {
+    my ($n, $unit) = @_;
+
+    for my $larger ([60, 'm'], [60, 'h'], [24, 'd']) {
+        last if $n == 0 || $n % $larger->[0];
+        $n /= $larger->[0];
+        $unit = $larger->[1];
+    }
+
+    return "$n$unit";
 }
 
 # --- mandatory directives are those that the code asks for

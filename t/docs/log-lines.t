@@ -68,8 +68,10 @@ done_testing();
 sub as_regex {
     my ($message) = @_;
 
-    my $conversion = qr/%[*]?(?:ui|uz|[sVMidL])/;
+    my $conversion = qr/%[*]?(?:ui|uz|[sVMidLlT])/;
     my $re = '';
+
+    $message =~ s/%Z$//;
 
     while ($message =~ /\G((?:$conversion)+)|\G(.)/gs) {
         $re .= !defined $1 ? quotemeta $2

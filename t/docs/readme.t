@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
 # The README's configuration, with the rights that it gives to Redis' user: it
-# starts, it injects, it keeps; and tokenctl does all that it can do.  Nothing
-# is refused, and no right is given that nothing uses.
+# starts, finds the issuer's keys, injects, keeps; and tokenctl does all that it
+# can do.  Nothing is refused, and no right is given that nothing uses.
 
 use strict;
 use warnings;
@@ -37,6 +37,13 @@ my ($whole) = grep { $_->[0] eq 'whole' } examples(page('README.md'));
 my $up = upstream();
 my $conf = framed(@$whole, '%%UPSTREAM%%');
 
+# the issuer is this test's, and nothing but its name and authority is said
+my $idp = issuer(tls => 1);
+$conf =~ s{^\h+issuer\h+\Khttps://login\.example\.com/;$}
+          {$idp->url() . "; ssl_trusted_certificate %%TESTDIR%%/ca.pem;"}me
+    or die "the README names another issuer\n";
+unlike($conf, qr/keys_\w+/, 'no keys are configured');
+
 redis_start(acl => [
     'user default on nopass ~* &* +@all',
     join(' ', 'user injector on', '#' . sha256_hex('secret'), @rules),
@@ -44,11 +51,11 @@ redis_start(acl => [
 redis('CONFIG', 'RESETSTAT');
 nginx_start($conf);
 
-my $alice = person('alice');
+my $alice = person('alice', iss => $idp->url());
 my @redis = ('--server' => '127.0.0.1:' . port('redis'), '--user' => 'injector',
              '--password-file' => testdir() . '/redis.password',
              '--keys' => testdir() . '/sealing.jwks');
-my @who = ('--issuer' => 'https://login.example.com/', '--subject' => 'alice',
+my @who = ('--issuer' => $idp->url(), '--subject' => 'alice',
            '--provider' => 'outlook');
 my @key = ('--user-key-file' =>
            write_file('alice.key', $alice->user_key() . "\n", 0600));

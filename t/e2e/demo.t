@@ -17,6 +17,7 @@ use Time::HiRes qw(sleep time);
 my $root = realpath(dirname(__FILE__) . '/../..');
 
 my @steps = (
+    ['nginx asks corp for its keys', 'each once, for both workers'],
     ['A search without a JWT', '401  token-missing'],
     ['Alice, signed in, but not connected to Outlook',
         '403  connection-required'],
@@ -39,10 +40,16 @@ my @steps = (
     ['Both again, and Alice with another user key',
         "alice's mail, nobody else's", "bob's mail, nobody else's",
         '403  connection-required'],
+    ['corp signs with a new key', '200  token-injector; hit',
+        "alice's mail, nobody else's", "bob's mail, nobody else's",
+        'nginx asked for the keys once more'],
     ['Redis hangs', '503  store-unavailable', 'no answer took longer than',
         'healthy again by itself'],
     ['Redis stops', '503  store-unavailable', 'no answer took longer than',
         'healthy again by itself'],
+    ['corp withdraws the old keys', "alice's mail, nobody else's",
+        'nginx asked for the keys once more', '401  token-invalid',
+        '200  token-injector; hit', "bob's mail, nobody else's"],
     ['What was written down meanwhile',
         'no token, no JWT, no user key, no mail in Redis',
         "no token, no JWT, no user key, no mail in nginx's logs",

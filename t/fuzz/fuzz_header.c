@@ -151,6 +151,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(holds(value, name));
     }
 
+    if (name.len != 0 && ti_header_argument(value, name, &token) == TI_OK) {
+        must(ti_header_lists(value, name));
+        must(token.data >= value.data + name.len + 1
+             && token.data + token.len <= value.data + value.len);
+        must(token.data[-1] == '=' || token.data[-1] == '"');
+    }
+
     if (name.len != 0 && holds(value, name)
         && ti_header_vary_within(value, &name, 1))
     {

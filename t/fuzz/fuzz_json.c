@@ -49,6 +49,70 @@ must(int so)
 }
 
 
+/* The other way around: by what an address is, not by where it begins. */
+
+static int
+is_address(ti_str_t text)
+{
+    size_t  i, at, n;
+
+    at = 0;
+    n = 0;
+
+    for (i = 0; i < text.len; i++) {
+        if (text.data[i] == '@') {
+            at = i;
+            n++;
+        }
+    }
+
+    return n == 1 && at != 0
+           && ti_str_caseeq(ti_str_from(text.data + at + 1,
+                                        text.len - at - 1),
+                            ti_str("example.com"));
+}
+
+
+static void
+allow_domain(const json_t *claims, const ti_json_path_t *path)
+{
+    int                    allowed, unverified;
+    size_t                 i, n;
+    ti_str_t               text;
+    const json_t          *value;
+    ti_claims_rule_t       rule;
+    static const ti_str_t  domain = ti_string("*@Example.COM");
+
+    rule.path = *path;
+    rule.values = &domain;
+    rule.nvalues = 1;
+    allowed = ti_claims_allowed(claims, &rule, 1);
+
+    n = 0;
+    value = ti_json_path_find(path, claims);
+
+    if (json_is_string(value)) {
+        n = (size_t) is_address(ti_json_str(value));
+    }
+
+    for (i = 0; i < json_array_size(value); i++) {
+        if (json_is_string(json_array_get(value, i))) {
+            n += (size_t) is_address(ti_json_str(json_array_get(value, i)));
+        }
+    }
+
+    value = json_object_get(claims, "email_verified");
+    unverified = json_is_false(value);
+
+    if (json_is_string(value)) {
+        text = ti_json_str(value);
+        unverified = ti_str_eq(text, ti_str("false"));
+    }
+
+    must(allowed == (n != 0 && !unverified));
+}
+
+
 static void
 read_claims(const ti_pool_t *pool, const json_t *claims, ti_str_t way)
 {
@@ -78,6 +142,8 @@ read_claims(const ti_pool_t *pool, const json_t *claims, ti_str_t way)
     rule.values = &text;
     rule.nvalues = 1;
     (void) ti_claims_allowed(claims, &rule, 1);
+
+    allow_domain(claims, &path);
 
     if (ti_json_integer(claims, path.names[0], -5, 5, &n) == TI_OK) {
         must(n >= -5 && n <= 5 && ti_json_has(claims, path.names[0]));

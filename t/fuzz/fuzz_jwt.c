@@ -105,6 +105,31 @@ create(ti_jwt_issuer_t *issuer)
 }
 
 
+/* The same, asking for more. */
+
+static void
+restrict_to(ti_jwt_issuer_t *strict, const ti_jwt_issuer_t *issuer,
+    ti_json_path_t *required)
+{
+    static const ti_str_t  typ[] = {
+        ti_string("at+jwt"), ti_string("application/x/y")
+    };
+    static const ti_str_t  azp[] = { ti_string("web"), ti_string("app") };
+
+    *strict = *issuer;
+
+    strict->typ = typ;
+    strict->ntyp = 2;
+    strict->azp = azp;
+    strict->nazp = 2;
+    strict->max_age = 300;
+    strict->required = required;
+    strict->nrequired = 1;
+
+    must(ti_json_path_compile(&pool, ti_str("/org/1"), required) == TI_OK);
+}
+
+
 static void
 check_name(ti_str_t name)
 {
@@ -118,10 +143,47 @@ check_name(ti_str_t name)
 }
 
 
+/* What stood for the stricter stood for the other, and for as long. */
+
+static void
+judge_strictly(const ti_jwt_issuer_t *issuer, ti_str_t token, int64_t expires)
+{
+    int64_t                 iat;
+    ti_jwt_t                jwt;
+    ti_str_t                party;
+    const char             *why;
+    ti_json_path_t          required;
+    ti_jwt_issuer_t         strict;
+    const ti_jwt_issuer_t  *policy;
+
+    restrict_to(&strict, issuer, &required);
+    policy = &strict;
+    why = NULL;
+
+    if (ti_jwt_verify(crypto, &pool, &policy, 1, token, NOW, &jwt, &why)
+        != TI_RESULT_OK)
+    {
+        must(why != NULL && jwt.claims == NULL && jwt.issuer == 0);
+        return;
+    }
+
+    must(expires != 0 && jwt.expires <= expires && jwt.newer == 0);
+    must(ti_json_integer(jwt.claims, "iat", 0, NOW + LEEWAY, &iat) == TI_OK);
+    must(jwt.expires <= iat + 300 + LEEWAY);
+    must(ti_json_string(jwt.claims, "azp", &party) == TI_OK
+         || ti_json_string(jwt.claims, "client_id", &party) == TI_OK);
+    must(ti_str_eq(party, ti_str("web")) || ti_str_eq(party, ti_str("app")));
+    must(json_array_get(json_object_get(jwt.claims, "org"), 1) != NULL);
+
+    ti_jwt_clear(&jwt);
+}
+
+
 static void
 judge(const ti_jwt_issuer_t *issuer, ti_str_t token)
 {
     json_t       *claims;
+    int64_t       expires;
     ti_jwt_t      jwt;
     const char   *why;
     ti_result_t   result;
@@ -135,10 +197,13 @@ judge(const ti_jwt_issuer_t *issuer, ti_str_t token)
         must(result == TI_RESULT_TOKEN_INVALID
              || result == TI_RESULT_TOKEN_EXPIRED);
         must(why != NULL && jwt.claims == NULL);
+        must(jwt.issuer == 0 && (jwt.newer == 0 || jwt.newer == 1));
+        judge_strictly(issuer, token, 0);
         return;
     }
 
-    must(jwt.issuer == 0);
+    must(jwt.issuer == 0 && jwt.newer == 0);
+    must(!ti_json_has(jwt.claims, "cnf"));
     must(jwt.expires > NOW && jwt.expires >= LEEWAY);
     check_name(jwt.subject);
     check_name(jwt.tenant);
@@ -147,7 +212,10 @@ judge(const ti_jwt_issuer_t *issuer, ti_str_t token)
     must(json_equal(claims, jwt.claims));
     json_decref(claims);
 
+    expires = jwt.expires;
     ti_jwt_clear(&jwt);
+
+    judge_strictly(issuer, token, expires);
 }
 
 

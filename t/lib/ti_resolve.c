@@ -1,8 +1,9 @@
 /*
  * LD_PRELOADed into nginx: names below "test" without any name server.
  * hang*.test is not found before a file "release" is there, gone*.test never
- * is, every other is 127.0.0.1.  Each is logged, with "loop" where it was
- * asked for on the process' first thread, which is nginx's event loop.
+ * is, two*.test is 127.0.0.9 and then 127.0.0.1, every other is 127.0.0.1.
+ * Each is logged, with "loop" where it was asked for on the process' first
+ * thread, which is nginx's event loop.
  */
 
 #include <dlfcn.h>
@@ -69,7 +70,9 @@ int
 getaddrinfo(const char *name, const char *service,
     const struct addrinfo *hints, struct addrinfo **found)
 {
-    size_t  len;
+    int               rc;
+    size_t            len;
+    struct addrinfo  *last;
 
     len = name != NULL ? strlen(name) : 0;
 
@@ -89,5 +92,20 @@ getaddrinfo(const char *name, const char *service,
         }
     }
 
-    return next("127.0.0.1", service, hints, found);
+    if (strncmp(name, "two", 3) != 0) {
+        return next("127.0.0.1", service, hints, found);
+    }
+
+    /* each element of a list is freed by itself */
+
+    rc = next("127.0.0.9", service, hints, found);
+    if (rc != 0) {
+        return rc;
+    }
+
+    for (last = *found; last->ai_next != NULL; last = last->ai_next) {
+        /* void */
+    }
+
+    return next("127.0.0.1", service, hints, &last->ai_next);
 }

@@ -127,7 +127,9 @@ is($r->header('Cache-Control'), 'no-store', 'not stored');
 $r = get('/403/', token => jwt());
 is($r->status(), 403, 'error=403');
 is($r->json()->{status}, 403, 'the body says the same');
-is($r->header('WWW-Authenticate'), undef, 'no challenge');
+is($r->header('WWW-Authenticate'), 'Bearer realm="search", '
+   . 'error="insufficient_scope", error_description='
+   . '"the token does not suffice for this request"', 'another might do');
 is($r->header('Content-Type'), 'application/problem+json', 'its type');
 is($r->header('Cache-Control'), 'no-store', 'not stored either');
 is(result('/403/', { a => 1 }), 200, 'passes');

@@ -13,6 +13,7 @@ my $alice = person('alice', claims => { email => 'alice@example.com',
                                         groups => ['red', 'blue'],
                                         level => 7, admin => \1, });
 
+write_file('users', "joe:{PLAIN}secret\n");
 redis_start();
 nginx_start(blocks() . <<'EOT');
 
@@ -135,6 +136,14 @@ nginx_start(blocks() . <<'EOT');
         location / {
             allow 127.0.0.1;
             deny  all;
+            proxy_pass http://%%UPSTREAM%%;
+        }
+
+        location /basic/ {
+            auth_basic "joe only";
+            auth_basic_user_file %%TESTDIR%%/users;
+            proxy_set_header X-Who "$remote_user";
+            proxy_set_header X-Cookie "$cookie_b";
             proxy_pass http://%%UPSTREAM%%;
         }
 
@@ -287,6 +296,14 @@ sees('rejected, and let in by address', [],
 is($up->last()->{headers}{authorization}, "Bearer $token", 'as it came');
 sees('accepted', ['alice'], get('/require/?ok=1', @any, token => $token));
 sees('injecting', ['alice'], get('/inject/', @any, as => $alice));
+sees('joe, who has no token', [], get('/basic/', port => 'any', headers => [
+     @forged, 'Authorization: Basic am9lOnNlY3JldA==', 'Cookie: a=b; b=c']));
+is($up->last()->{headers}{'x-who'}, 'joe', 'is still joe');
+is($up->last()->{headers}{'x-cookie'}, 'c', 'with his cookies');
+sees('a caller there', ['alice'], get('/basic/', port => 'any',
+     token => $token, headers => [@forged, 'Cookie: b=c']));
+is($up->last()->{headers}{'x-cookie'}, 'c', 'with those cookies');
+is(get('/basic/', @any)->status(), 401, 'nobody there');
 $up->forget();
 is(get('/inject/', @any)->status(), 401, 'injecting, no token');
 is($up->calls(), 0, 'nothing went through');
@@ -395,6 +412,21 @@ is(join(' ', map { $_->json()->{headers}{'x-user'} } @r),
                      headers => ['X_User: root']] } 1 .. 10);
 is(join(' ', map { $_->json()->{headers}{'x-user'} } @r),
    join(' ', map { "v$_" } 1 .. 10), 'each its own, at once');
+
+# --- where nobody is ever asked for a caller
+
+nginx_reload(<<'EOT');
+    server {
+        listen 127.0.0.1:%%PORT%%;
+        token_claim_header X-User $token_claim_sub;
+
+        location / {
+            proxy_pass http://%%UPSTREAM%%;
+        }
+    }
+EOT
+sees('nobody is asked for a caller', [], get('/', token => $token,
+                                             headers => \@forged));
 
 # --- what "nginx -t" says
 

@@ -29,6 +29,7 @@ my $sets = <<"EOT";
     token_claim_set \$user     sub;
 EOT
 
+write_file('pages/x', "file\n");
 redis_start();
 nginx_start(blocks() . $sets . <<'EOT');
 
@@ -124,6 +125,36 @@ nginx_start(blocks() . $sets . <<'EOT');
         location /switched/ {
             token_auth  corp from=$cookie_other;
             token_claim_header X-Switched $roles;
+            proxy_pass  http://%%UPSTREAM%%;
+        }
+
+        location /switch-file/ {
+            token_auth  corp;
+            if ($roles = "x") {
+                return 204;
+            }
+            error_page  502 /switched-file/x;
+            proxy_pass  http://unix:%%TESTDIR%%/nobody.sock;
+        }
+
+        location /switched-file/ {
+            token_auth  corp from=$cookie_other;
+            token_claim_header X-Switched $user;
+            add_header  X-Other other;
+            alias       %%TESTDIR%%/pages/;
+        }
+
+        location /switch-plain/ {
+            token_auth  corp;
+            if ($roles = "x") {
+                return 204;
+            }
+            error_page  502 /switched-plain/x;
+            proxy_pass  http://unix:%%TESTDIR%%/nobody.sock;
+        }
+
+        location /switched-plain/ {
+            token_auth  corp from=$cookie_other;
             proxy_pass  http://%%UPSTREAM%%;
         }
 
@@ -236,6 +267,14 @@ $r = get('/switch/', token => $token, headers => ["Cookie: other=$bob",
 is($up->last()->{headers}{'x-switched'}, 'user',
    'after a redirect, asked for before it');
 is(said('roles'), 'user', 'so says a plain variable');
+
+get('/switch-file/', token => $token, headers => ["Cookie: other=$bob"]);
+wait_for(sub { access_log() =~ m{^/switched-file/x r=(\S*)}m },
+         'the access log');
+is((access_log() =~ m{^/switched-file/x r=(\S*)}m)[0], 'user',
+   'and the access log');
+get('/switch-plain/', token => $token, headers => ["Cookie: other=$bob"]);
+is(said('roles'), 'user', 'where no header says it either');
 
 my $c = connection();
 my @r = $c->pipeline(map { ['GET', '/', token => jwt({ realm_access => {

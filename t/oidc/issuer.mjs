@@ -4,26 +4,27 @@
 // usage: node issuer.mjs FILE, a JSON object of
 //     port, control      where the issuer is, where it is told
 //     path               of the issuer, "" unless said
-//     keys               [{ kid, alg }, …], the first one signs
+//     keys               [{ kid, alg }, …], the first one signs; a kid is
+//                        the same key whenever it is named, kept in
+//                        FILE.keys
 //     accounts           { name: { claims }, … }: people who can sign in
 //     algorithms         that it says it signs with; unless said, those of
 //                        its keys
 //
 // control:
-//     PUT /keys          the same list, from now on; a kid that was there
-//                        before is the same key
+//     PUT /keys          such a list, from now on
 //     POST /token        { account }: someone signs in, in a browser, at
 //                        the client "search-page"; { client }: that
 //                        client's own, "robot" or another name, with
 //                        { dpop: true } one bound to a key; { access_token }
-//     GET /requests      [{ url, agent }, …], what others asked of the issuer
+//     GET /requests      [url, …], what others asked of the issuer
 
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 
-import { body, listen, reply } from '../../demo/lib/http.mjs';
+import { body, json, listen, reply } from '../../demo/lib/http.mjs';
 import { signingKey, startProvider } from '../../demo/lib/provider.mjs';
-import { basic, json, obtainTokens } from '../../demo/lib/user.mjs';
+import { basic, obtainTokens } from '../../demo/lib/user.mjs';
 
 const AUDIENCE = 'api://search';
 const SCOPE = 'search';
@@ -32,7 +33,11 @@ const PAGE = { id: 'search-page', redirectUri: 'http://127.0.0.1/signed-in' };
 const ROBOTS = ['robot', 'alice', 'bob'];
 
 const config = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
-const known = new Map();
+
+const kept = `${process.argv[2]}.keys`;
+const known = new Map(
+    fs.existsSync(kept) ? JSON.parse(fs.readFileSync(kept, 'utf8')) : [],
+);
 
 const accounts = Object.fromEntries(
     Object.entries(config.accounts ?? {}).map(([name, account]) => (
@@ -45,6 +50,7 @@ const issuer = await startProvider({
     scopes: ['openid'],
     resource: { name: AUDIENCE, scope: SCOPE },
     keys: await keyPairs(config.keys),
+    algorithms: config.algorithms,
     path: config.path,
     port: config.port,
     clients: [{
@@ -58,21 +64,11 @@ const issuer = await startProvider({
         redirect_uris: [],
         response_types: [],
     }))],
-    more: {
-        features: {
-            clientCredentials: { enabled: true },
-            dPoP: { enabled: true },
-        },
-        ...(config.algorithms && { enabledJWA: {
-            idTokenSigningAlgValues: config.algorithms,
-        } }),
-    },
+    more: { clientCredentials: { enabled: true }, dPoP: { enabled: true } },
 });
 
 const CONTROL = {
-    'GET /requests': () => issuer.requests.filter(
-        ({ agent }) => agent !== 'node',
-    ),
+    'GET /requests': () => issuer.requests,
     'POST /token': ({ account, client, dpop }) => (
         account === undefined ? asItself(client, dpop) : signIn(account)
     ),
@@ -93,13 +89,14 @@ await listen(async (request, response) => {
     }
 }, { port: config.control });
 
-function keyPairs(list) {
-    return Promise.all(list.map(async ({ kid, alg }) => {
+async function keyPairs(list) {
+    for (const { kid, alg } of list) {
         if (!known.has(kid)) {
             known.set(kid, await signingKey(alg, kid));
         }
-        return known.get(kid);
-    }));
+    }
+    fs.writeFileSync(kept, JSON.stringify([...known]), { mode: 0o600 });
+    return list.map(({ kid }) => known.get(kid));
 }
 
 function signIn(name) {
@@ -112,32 +109,29 @@ async function asItself(id, dpop) {
     const endpoint = `${issuer.issuer}/token`;
     const headers = { Authorization: basic(id, SECRET) };
     if (dpop) {
-        headers.DPoP = proof('POST', endpoint);
+        headers.DPoP = await proof('POST', endpoint);
     }
 
-    return json(await fetch(endpoint, {
-        method: 'POST', headers, body: new URLSearchParams({
+    return json(endpoint, {
+        method: 'POST', headers, form: new URLSearchParams({
             grant_type: 'client_credentials', scope: SCOPE,
             resource: AUDIENCE,
         }),
-    }));
+    });
 }
 
 // RFC 9449, section 4.2
-function proof(htm, htu) {
-    const { privateKey, publicKey } = crypto.generateKeyPairSync('ec', {
-        namedCurve: 'P-256',
-    });
+async function proof(htm, htu) {
+    const { kty, crv, x, y, d } = await signingKey('ES256');
     const part = (value) => Buffer.from(JSON.stringify(value))
         .toString('base64url');
     const input = [
-        part({ typ: 'dpop+jwt', alg: 'ES256',
-               jwk: publicKey.export({ format: 'jwk' }) }),
+        part({ typ: 'dpop+jwt', alg: 'ES256', jwk: { kty, crv, x, y } }),
         part({ htm, htu, jti: crypto.randomUUID(),
                iat: Math.floor(Date.now() / 1000) }),
     ].join('.');
     const signature = crypto.sign('sha256', Buffer.from(input), {
-        key: privateKey, dsaEncoding: 'ieee-p1363',
+        key: { kty, crv, x, y, d }, format: 'jwk', dsaEncoding: 'ieee-p1363',
     });
     return `${input}.${signature.toString('base64url')}`;
 }

@@ -93,6 +93,7 @@ knows_where_to_ask(void **state)
         { "https://host:8443", "https://host:8443" },
         { "https://host:8443/", "https://host:8443" },
         { "https://host:1/t", "https://host:1/t" },
+        { "https://host:9090/", "https://host:9090" },
         { "https://host:65535/", "https://host:65535" },
         { "https://127.0.0.1:8080/", "https://127.0.0.1:8080" },
         { "https://[::1]", "https://[::1]" },

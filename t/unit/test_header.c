@@ -216,8 +216,9 @@ finds_tokens_in_lists(void **state)
 static void
 takes_the_argument_of_a_token(void **state)
 {
-    size_t    i;
-    ti_str_t  argument;
+    char      *exact;
+    size_t     i, len;
+    ti_str_t   argument;
 
     static const struct {
         const char  *list;
@@ -232,13 +233,21 @@ takes_the_argument_of_a_token(void **state)
         { "a=\"1\\\"", NULL }, { "a=\"1\"2", NULL }, { "a=1\"2\"", NULL },
         { "a=1 2", NULL }, { "a=1;b", NULL }, { "a=1=2", NULL },
         { "a;a=1", NULL }, { "a, a=1", NULL }, { "ab=1", NULL },
-        { "", NULL }, { ",,", NULL }, { "b=a=1", NULL }, { "=1", NULL }
+        { "", NULL }, { ",,", NULL }, { "b=a=1", NULL }, { "=1", NULL },
+        { "b, ", NULL }, { "a=1 ", "1" }
     };
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         argument = ti_str("unset");
+        len = strlen(cases[i].list);
 
-        if ((ti_header_argument(ti_str_cstr(cases[i].list), ti_str("a"),
+        /* not a byte behind it, for a sanitizer to see */
+
+        exact = malloc(len == 0 ? 1 : len);
+        assert_non_null(exact);
+        memcpy(exact, cases[i].list, len);
+
+        if ((ti_header_argument(ti_str_from(exact, len), ti_str("a"),
                                 &argument)
              == TI_OK)
             != (cases[i].argument != NULL))
@@ -248,6 +257,7 @@ takes_the_argument_of_a_token(void **state)
 
         assert_str(argument, cases[i].argument == NULL ? "unset"
                                                        : cases[i].argument);
+        free(exact);
     }
 
     assert_int_equal(ti_header_argument(ti_null_str, ti_str("a"), &argument),

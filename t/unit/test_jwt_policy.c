@@ -96,7 +96,7 @@ test_typ(void **state)
 
     static const ti_str_t  typ[] = {
         ti_string("application/at+jwt"), ti_string("jwt"), ti_string("text/x"),
-        ti_string("application/a/b")
+        ti_string("application/a/b"), ti_string("")
     };
 
     (void) state;
@@ -118,12 +118,16 @@ test_typ(void **state)
     accepted(of_typ("\"at+jwt\""));
     refused(of_typ("\"JWT\""), "typ is none of the issuer's types");
 
-    /* and as "/", which is all of a rest */
-
     issuer_a.typ = &typ[2];
     accepted(of_typ("\"text/x\""));
     refused(of_typ("\"application/at+jwt\""),
             "typ is none of the issuer's types");
+
+    /* a prefix of nothing is none */
+
+    issuer_a.typ = &typ[4];
+    accepted(of_typ("\"\""));
+    refused(of_typ("\"application/\""), "typ is none of the issuer's types");
 }
 
 
@@ -241,6 +245,7 @@ test_azp(void **state)
         { ",\"client_id\":\"app\"", NULL },
         { ",\"azp\":\"web\",\"client_id\":\"web\"", NULL },
         { ",\"azp\":\"web\",\"client_id\":\"app\"", NULL },
+        { ",\"azp\":\"w\\u0065b\"", NULL },
         { "", "neither azp nor client_id" },
         { ",\"AZP\":\"web\",\"clientid\":\"web\"",
           "neither azp nor client_id" },
@@ -280,6 +285,10 @@ test_azp(void **state)
     for (i = 0; i < CASES(cases); i++) {
         verdict(and_also(cases[i].members), cases[i].why);
     }
+
+    refused(and_also(",\"azp\":\"web\\u0000\""), "not JSON");
+    refused(and_also(",\"azp\":\"x\",\"azp\":\"web\""),
+            "JSON with a duplicate member");
 
     issuer_a.nazp = 1;
     accepted(and_also(",\"azp\":\"web\""));

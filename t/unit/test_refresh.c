@@ -136,6 +136,8 @@ takes_the_age_off(void **state)
     assert_true(max_age("", "100") == -1);
     assert_true(max_age("max-age=x", "100") == -1);
     assert_true(max_age("max-age=0", "100") == 0);
+    assert_true(max_age("max-age=1", "1") == 0);
+    assert_true(max_age("max-age=1", "0") == 1);
     assert_true(max_age("no-store, max-age=300", "100") == 0);
 
     /* both beyond what is counted */
@@ -410,6 +412,11 @@ takes_one_hint_in_min_interval(void **state)
     int64_t       t;
     unsigned      yes;
     ti_refresh_t  refresh;
+
+    /* the first of all */
+
+    memset(&refresh, 0, sizeof(refresh));
+    assert_int_equal(hints(&refresh, 9, 10), 1);
 
     memset(&refresh, 0, sizeof(refresh));
     ti_refresh_succeeded(&policy, &refresh, NOW, -1, 0);

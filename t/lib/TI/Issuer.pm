@@ -10,14 +10,15 @@ use Exporter qw(import);
 use IO::Socket::INET ();
 use JSON::PP ();
 
-use TI::Env qw(testdir write_file port define wait_for at_end);
+use TI::Env qw(testdir write_file port define wait_for);
 use TI::Token qw(jwk jwt key);
 use TI::Upstream;
 
 our @ISA = qw(TI::Upstream);
-our @EXPORT = qw(issuer deaf_port);
+our @EXPORT = qw(issuer deaf_port deaf_end);
 
 my $json = JSON::PP->new->latin1->canonical;
+my @deaf;
 my $where = '/.well-known/openid-configuration';
 
 
@@ -104,7 +105,8 @@ sub _publish {
     my %good = (
         '/keys' => {
             body => $json->encode({ keys => [
-                map { $_->{jwk} ? jwk($_) : $_ } @{$idp->{keys}}] }),
+                map { ref eq 'HASH' && $_->{jwk} ? jwk($_) : $_ }
+                    @{$idp->{keys}}] }),
             headers => ['Content-Type: application/json',
                         @{$idp->{headers}}],
         },
@@ -123,10 +125,7 @@ sub start {
     my ($idp, @answers) = @_;
 
     $idp->SUPER::start(@answers);
-    if ($idp->{url}) {
-        $idp->{front}->start() if $idp->{front} && !$idp->{front}{pid};
-        $idp->_publish();
-    }
+    $idp->{front}->start() if $idp->{front} && !$idp->{front}{pid};
 }
 
 # nothing listens any more
@@ -180,24 +179,29 @@ sub block {
 }
 
 
-# A port that neither refuses nor accepts: its queue is full.
+# A port, here or of an address, that neither refuses nor accepts: its queue
+# is full.
 sub deaf_port {
-    my ($name) = @_;
+    my (%opt) = @_;
 
-    my $port = port('deaf' . ($name // ''));
+    my $address = $opt{address} // '127.0.0.1';
+    my $port = $opt{port} // port('deaf');
     my $socket = IO::Socket::INET->new(
-        LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1)
+        LocalAddr => $address, LocalPort => $port, Listen => 1)
         or die "deaf port: $!\n";
     listen($socket, 0);
     my @queued = map {
-        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
+        IO::Socket::INET->new(PeerAddr => $address, PeerPort => $port,
                               Blocking => 0)
     } 1 .. 3;
 
-    at_end(sub { close($_) for @queued, $socket });
+    push @deaf, @queued, $socket;
 
     return $port;
 }
+
+# they refuse from now on, and who was waiting learns it when he asks again
+sub deaf_end { close($_) for splice @deaf }
 
 
 1;

@@ -10,15 +10,15 @@ package TI::Oidc;
 #     $corp->own_token('robot')   a client's own: robot, alice or bob; with
 #                                 dpop => 1 it is bound to a key (RFC 9449)
 #     $corp->keys('k2', 'k1')     its keys from now on, the first one signs
-#     $corp->requests()           what was asked of it, since forget()
-#     $corp->fetches()            … for its keys alone
-#     $corp->stop()  start()      the process; start() gives it other keys
+#     $corp->requests()           URIs that nginx asked for since forget()
+#     $corp->fetches()            how many of them for its keys
+#     $corp->stop()  start()      the process; start() may change its keys
 #
 # A key is named KID or [KID, ALG], RS256 by default; a KID is the same key
-# for as long as the process lives.  Access tokens are of typ at+jwt, for
-# api://search, with client_id search-page or the client's own name, and with
-# the claims of accounts => { alice => { … } }.  More of oidc(): path => '/x'
-# of the issuer, algorithms => [what it says it signs with].
+# throughout the test.  Access tokens are of typ at+jwt, for api://search, with
+# client_id search-page or the client's own name, and with the claims of
+# accounts => { alice => { … } }.  More of oidc(): path => '/x' of the issuer,
+# algorithms => [what it says it signs with].
 
 use strict;
 use warnings;
@@ -122,12 +122,13 @@ sub requests {
     return @all[$p->{seen} .. $#all];
 }
 
-sub fetches { scalar(grep { $_->{url} =~ m{/jwks$} } $_[0]->requests()) }
+sub fetches { scalar(grep { m{/jwks$} } $_[0]->requests()) }
 
 sub forget {
     my ($p) = @_;
 
-    $p->{seen} += $p->requests();
+    my @asked = $p->requests();
+    $p->{seen} += @asked;
 }
 
 sub _keys {

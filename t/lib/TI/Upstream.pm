@@ -50,8 +50,10 @@ sub start {
     my ($up, $answers) = @_;
 
     my $callback = ref $answers eq 'CODE' ? $answers : undef;
+    # again: as before
     write_file($up->{table}, $json->encode(
-        ref $answers eq 'HASH' ? $answers : {}));
+        ref $answers eq 'HASH' ? $answers : {}))
+        if $answers || !-e $up->{table};
 
     my $socket = IO::Socket::INET->new(
         LocalAddr => '127.0.0.1', LocalPort => $up->{port}, Listen => 256,
