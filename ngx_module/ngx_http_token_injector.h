@@ -373,6 +373,11 @@ ngx_int_t ngx_http_token_injector_problem_header(
 ngx_int_t ngx_http_token_injector_problem_body(
     ngx_http_token_injector_ctx_t *ctx, ngx_chain_t **out);
 
+/* numbers */
+
+void ngx_http_token_injector_count_request(
+    ngx_http_token_injector_ctx_t *ctx);
+
 /* variables */
 
 ngx_int_t ngx_http_token_injector_variables_init(ngx_conf_t *cf);

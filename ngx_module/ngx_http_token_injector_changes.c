@@ -73,6 +73,7 @@ ngx_http_token_injector_changes_create(ngx_cycle_t *cycle,
 
     changes->conf = store->redis;
     changes->conf.connections = 1;
+    changes->conf.row = NULL;
     changes->conf.max_reply = NGX_HTTP_TOKEN_INJECTOR_CHANGE_MAX;
 
     changes->redis = ngx_http_token_injector_redis_create(cycle,

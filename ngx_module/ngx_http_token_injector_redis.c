@@ -140,6 +140,7 @@ ngx_http_token_injector_redis_begin(ngx_http_token_injector_redis_t *redis,
     ngx_memzero(op, sizeof(ngx_http_token_injector_redis_op_t));
 
     op->redis = redis;
+    op->began = ngx_current_msec;
     op->handler = handler;
     op->data = data;
 
@@ -200,6 +201,8 @@ ngx_http_token_injector_redis_send(ngx_http_token_injector_redis_op_t *op)
     rc = ngx_http_token_injector_redis_dispatch(conn, op);
 
     if (rc != NGX_OK) {
+        ngx_http_token_injector_redis_op_count(op,
+                                           NGX_HTTP_TOKEN_INJECTOR_N_FAILED);
         ngx_http_token_injector_redis_op_free(op);
     }
 
@@ -303,11 +306,27 @@ ngx_http_token_injector_redis_op_failed(ngx_http_token_injector_redis_op_t *op)
     data = op->data;
     handler = op->handler;
 
+    ngx_http_token_injector_redis_op_count(op,
+                                           NGX_HTTP_TOKEN_INJECTOR_N_FAILED);
     ngx_http_token_injector_redis_op_free(op);
 
     if (handler) {
         handler(data, NGX_ERROR, 0, NULL, 1);
     }
+}
+
+
+void
+ngx_http_token_injector_redis_op_count(ngx_http_token_injector_redis_op_t *op,
+    ngx_uint_t how)
+{
+    ngx_http_token_injector_row_t  *row;
+
+    row = op->redis->conf->row;
+
+    ngx_http_token_injector_count(row, how, 1);
+    ngx_http_token_injector_count(row, NGX_HTTP_TOKEN_INJECTOR_N_MSEC,
+                                  ngx_current_msec - op->began);
 }
 
 
