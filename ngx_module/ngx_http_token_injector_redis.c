@@ -152,17 +152,35 @@ ngx_int_t
 ngx_http_token_injector_redis_add(ngx_http_token_injector_redis_op_t *op,
     ngx_str_t *argv, ngx_uint_t argc)
 {
-    ti_str_t    args[8];
+    ti_rc_t     rc;
+    ti_str_t   *args, few[8];
     ngx_uint_t  i;
 
-    for (i = 0; i < argc && i < 8; i++) {
+    if (argc == 0 || op->ncommands == sizeof(op->commands) / sizeof(ti_str_t))
+    {
+        return NGX_ERROR;
+    }
+
+    args = few;
+
+    if (argc > sizeof(few) / sizeof(ti_str_t)) {
+        args = ngx_alloc(argc * sizeof(ti_str_t), &op->redis->log);
+        if (args == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < argc; i++) {
         args[i] = ti_str_from(argv[i].data, argv[i].len);
     }
 
-    if (i < argc
-        || op->ncommands == sizeof(op->commands) / sizeof(ti_str_t)
-        || ti_resp_command(args, argc, &op->commands[op->ncommands]) != TI_OK)
-    {
+    rc = ti_resp_command(args, argc, &op->commands[op->ncommands]);
+
+    if (args != few) {
+        ngx_free(args);
+    }
+
+    if (rc != TI_OK) {
         return NGX_ERROR;
     }
 
