@@ -172,6 +172,7 @@ ngx_http_token_injector_connections_handler(ngx_http_request_t *r)
     ngx_int_t                        rc;
     ngx_http_token_injector_call_t  *call;
 
+    call = NULL;
     rc = ngx_http_token_injector_call_create(r, &call);
 
     if (rc != NGX_OK) {
@@ -736,20 +737,51 @@ ngx_uint_t
 ngx_http_token_injector_call_allowed(ngx_http_token_injector_call_t *call,
     ngx_http_token_injector_provider_t *provider)
 {
-    json_t  *claims;
-
     if (provider->grant != NGX_HTTP_TOKEN_INJECTOR_CODE) {
         /* an app-only token is nobody's to connect */
         return 0;
     }
 
-    if (provider->allow == NULL) {
-        return 1;
+    return ngx_http_token_injector_segment_allows(call->ctx, provider, NULL)
+           == NGX_OK;
+}
+
+
+/*
+ * A part of the step "authorize": rules that Redis has for providers are here
+ * before anything is said of them.
+ */
+
+ngx_int_t
+ngx_http_token_injector_connections_await(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_int_t                             rc;
+    ngx_uint_t                            i;
+    ngx_http_token_injector_provider_t  **provider;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(ctx->request);
+    provider = mcf->providers.elts;
+
+    for (i = 0; i < mcf->providers.nelts; i++) {
+
+        if (provider[i]->grant != NGX_HTTP_TOKEN_INJECTOR_CODE) {
+            continue;
+        }
+
+        rc = ngx_http_token_injector_segment_await(ctx, provider[i]);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (rc != NGX_OK) {
+            return ngx_http_token_injector_refuse(ctx,
+                                   TI_RESULT_STORE_UNAVAILABLE,
+                                   "the store did not say whom the provider "
+                                   "is for");
+        }
     }
 
-    claims = ngx_http_token_injector_claims(call->ctx);
-
-    return claims != NULL
-           && ti_claims_allowed(claims, provider->allow->elts,
-                                provider->allow->nelts);
+    return NGX_OK;
 }
