@@ -41,6 +41,8 @@ static ngx_int_t ngx_http_token_injector_consent_begin(
     ngx_http_token_injector_call_t *call);
 static ngx_int_t ngx_http_token_injector_consent_begin_admin(
     ngx_http_token_injector_call_t *call);
+static ngx_int_t ngx_http_token_injector_consent_lost(
+    ngx_http_token_injector_call_t *call);
 static ngx_int_t ngx_http_token_injector_consent_pend(
     ngx_http_token_injector_call_t *call, ti_str_t endpoint);
 static ti_rc_t ngx_http_token_injector_consent_url(
@@ -65,6 +67,7 @@ static ti_result_t ngx_http_token_injector_consent_return(
     ngx_http_token_injector_call_t *call, const char **why);
 static ngx_int_t ngx_http_token_injector_consent_grant(
     ngx_http_token_injector_call_t *call);
+static ngx_uint_t ngx_http_token_injector_consent_openid(ti_str_t scope);
 static ngx_int_t ngx_http_token_injector_consent_account(
     ngx_http_token_injector_call_t *call, ti_str_t *account);
 static void ngx_http_token_injector_consent_granted(void *data,
@@ -77,6 +80,9 @@ static ngx_int_t ngx_http_token_injector_consent_connected(
 
 ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_start[] = {
 
+    /* waits for: the provider's issuer, which says where its pages are */
+    { ngx_string("find"), ngx_http_token_injector_call_find },
+
     /* waits for: Redis, which keeps what is pending */
     { ngx_string("begin"), ngx_http_token_injector_consent_begin },
 
@@ -86,6 +92,9 @@ ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_start[] = {
 
 ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_admin[] = {
 
+    /* waits for: the provider's issuer, which says where its pages are */
+    { ngx_string("find"), ngx_http_token_injector_call_find },
+
     /* waits for: Redis, likewise */
     { ngx_string("begin admin"), ngx_http_token_injector_consent_begin_admin },
 
@@ -94,6 +103,9 @@ ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_admin[] = {
 
 
 ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_code[] = {
+
+    /* waits for: the provider's issuer, which says where its pages are */
+    { ngx_string("find"), ngx_http_token_injector_call_find },
 
     /* waits for: Redis, which gives it back once */
     { ngx_string("take"), ngx_http_token_injector_consent_take },
@@ -108,11 +120,18 @@ ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_code[] = {
 static ngx_int_t
 ngx_http_token_injector_consent_begin(ngx_http_token_injector_call_t *call)
 {
-    ngx_str_t  *endpoint;
+    ngx_str_t                                   endpoint;
+    const ngx_http_token_injector_endpoints_t  *endpoints;
 
-    endpoint = &call->provider->authorization_endpoint;
+    endpoints = ngx_http_token_injector_endpoints(call->provider);
 
-    if (endpoint->len == 0) {
+    if (endpoints == NULL) {
+        return ngx_http_token_injector_consent_lost(call);
+    }
+
+    endpoint = endpoints->authorization;
+
+    if (endpoint.len == 0) {
         return ngx_http_token_injector_call_refuse(call,
                                    TI_RESULT_REQUEST_INVALID,
                                    "the provider has no "
@@ -120,7 +139,16 @@ ngx_http_token_injector_consent_begin(ngx_http_token_injector_call_t *call)
     }
 
     return ngx_http_token_injector_consent_pend(call,
-                                       ngx_http_token_injector_str(endpoint));
+                                      ngx_http_token_injector_str(&endpoint));
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_consent_lost(ngx_http_token_injector_call_t *call)
+{
+    return ngx_http_token_injector_call_refuse(call,
+                                   TI_RESULT_PROVIDER_UNAVAILABLE,
+                                   "its endpoints are not known");
 }
 
 
@@ -381,9 +409,10 @@ ngx_http_token_injector_consent_begun(ngx_http_token_injector_call_t *call)
 static ngx_int_t
 ngx_http_token_injector_consent_take(ngx_http_token_injector_call_t *call)
 {
-    ti_pool_t     pool;
-    ti_result_t   result;
-    const char   *why;
+    ti_pool_t                                   pool;
+    ti_result_t                                 result;
+    const char                                 *why;
+    const ngx_http_token_injector_endpoints_t  *endpoints;
 
     pool = ngx_http_token_injector_pool(call->request->pool);
 
@@ -394,6 +423,15 @@ ngx_http_token_injector_consent_take(ngx_http_token_injector_call_t *call)
     if (result != TI_RESULT_OK) {
         return ngx_http_token_injector_call_refuse(call, result, why);
     }
+
+    endpoints = ngx_http_token_injector_endpoints(call->provider);
+
+    if (endpoints == NULL) {
+        /* whether it is this provider's answer cannot be told */
+        return ngx_http_token_injector_consent_lost(call);
+    }
+
+    call->iss = endpoints->iss;
 
     if (ngx_http_token_injector_call_names(call, call->provider, &call->user,
                                            &call->device)
@@ -479,7 +517,7 @@ ngx_http_token_injector_consent_return(ngx_http_token_injector_call_t *call,
     if (!call->pending.admin) {
         return ti_oauth_code_return(&back,
                       ngx_http_token_injector_str(&call->provider->issuer),
-                      0, why);
+                      call->iss, why);
     }
 
     if (back.error.data == NULL
@@ -509,8 +547,11 @@ ngx_http_token_injector_consent_grant(ngx_http_token_injector_call_t *call)
     conf.code = call->code.code;
     conf.redirect_uri = call->pending.redirect_uri;
     conf.verifier = ti_str_from(call->pending.verifier, TI_OAUTH_SECRET_LEN);
-    conf.nonce = ti_str_from(call->pending.nonce, TI_OAUTH_SECRET_LEN);
     conf.scope = call->pending.scope;
+
+    if (ngx_http_token_injector_consent_openid(conf.scope)) {
+        conf.nonce = ti_str_from(call->pending.nonce, TI_OAUTH_SECRET_LEN);
+    }
 
     if (ngx_http_token_injector_consent_account(call, &conf.account)
         != NGX_OK)
@@ -530,6 +571,28 @@ ngx_http_token_injector_consent_grant(ngx_http_token_injector_call_t *call)
     }
 
     return NGX_AGAIN;
+}
+
+
+/* is there an ID token to come, which must have the nonce? */
+
+static ngx_uint_t
+ngx_http_token_injector_consent_openid(ti_str_t scope)
+{
+    const u_char  *p, *last, *end;
+
+    end = scope.data + scope.len;
+
+    for (p = scope.data; p < end; p = last + 1) {
+
+        for (last = p; last < end && *last != ' '; last++) { /* void */ }
+
+        if (last - p == 6 && ngx_strncmp(p, "openid", 6) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -79,6 +79,9 @@ static void ngx_http_token_injector_revoked(void *data, ngx_int_t rc,
 
 ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_remove[] = {
 
+    /* waits for: the provider's issuer, which says where to revoke */
+    { ngx_string("find"), ngx_http_token_injector_call_find },
+
     /* waits for: Redis, and the revocation endpoint for as long as it has */
     { ngx_string("remove"), ngx_http_token_injector_remove_begin },
 
@@ -277,8 +280,10 @@ static void
 ngx_http_token_injector_removal_reply(void *data, ngx_int_t rc, ngx_uint_t n,
     const ti_resp_reply_t *reply, ngx_uint_t last)
 {
-    ngx_uint_t                          i;
     ngx_http_token_injector_removal_t  *removal = data;
+
+    ngx_uint_t                                  i;
+    const ngx_http_token_injector_endpoints_t  *endpoints;
 
     if (rc != NGX_OK || reply->type != TI_RESP_ARRAY) {
         ngx_http_token_injector_removal_tell(removal, NGX_ERROR);
@@ -286,7 +291,9 @@ ngx_http_token_injector_removal_reply(void *data, ngx_int_t rc, ngx_uint_t n,
         return;
     }
 
-    if (removal->provider->revocation_endpoint.len) {
+    endpoints = ngx_http_token_injector_endpoints(removal->provider);
+
+    if (endpoints && endpoints->revocation.len) {
         ngx_http_token_injector_removal_open(removal, reply);
     }
 
@@ -403,12 +410,13 @@ static ngx_int_t
 ngx_http_token_injector_revoke(
     ngx_http_token_injector_revocation_t *revocation)
 {
-    ngx_int_t                                 rc;
-    ngx_pool_t                               *pool;
-    ti_pool_t                                 tp;
-    ti_oauth_request_t                        request;
-    ngx_http_token_injector_provider_t       *provider;
-    ngx_http_token_injector_fetch_request_t   asked;
+    ngx_int_t                                   rc;
+    ngx_pool_t                                 *pool;
+    ti_pool_t                                   tp;
+    ti_oauth_request_t                          request;
+    ngx_http_token_injector_provider_t         *provider;
+    ngx_http_token_injector_fetch_request_t     asked;
+    const ngx_http_token_injector_endpoints_t  *endpoints;
 
     provider = revocation->removal->provider;
     pool = revocation->removal->pool;
@@ -420,7 +428,13 @@ ngx_http_token_injector_revoke(
         return rc;
     }
 
-    asked.url = provider->revocation_endpoint;
+    endpoints = ngx_http_token_injector_endpoints(provider);
+
+    if (endpoints == NULL) {
+        return NGX_DECLINED;
+    }
+
+    asked.url = endpoints->revocation;
     asked.authorization.data = (u_char *) request.authorization.data;
     asked.authorization.len = request.authorization.len;
     asked.body.data = (u_char *) request.body.data;
@@ -527,10 +541,11 @@ ngx_http_token_injector_revoked(void *data, ngx_int_t rc,
 
     if (result != TI_RESULT_OK) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "token injector: provider %V, revocation of %*s: "
-                      "\"%V\" %s", &provider->name, revocation->hint.len,
-                      revocation->hint.data, &provider->revocation_endpoint,
-                      why);
+                      "token injector: provider \"%V\": its revocation "
+                      "endpoint %s; the connection is gone here, and its %*s "
+                      "may be good there until it ends",
+                      &provider->name, why, revocation->hint.len,
+                      revocation->hint.data);
     }
 
     if (--removal->left == 0) {
