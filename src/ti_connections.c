@@ -170,14 +170,17 @@ ti_connection_read(const ti_connection_fields_t *fields, int64_t now,
 }
 
 
-/* null for what is empty, or not UTF-8: somebody else wrote it */
+/*
+ * null for what is empty, or no text that every reader of JSON takes: then
+ * somebody else wrote it.
+ */
 
 static json_t *
 ti_connections_string(ti_str_t text)
 {
     json_t  *string;
 
-    if (text.len == 0) {
+    if (text.len == 0 || memchr(text.data, '\0', text.len) != NULL) {
         return json_null();
     }
 

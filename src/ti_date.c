@@ -18,13 +18,14 @@ typedef struct {
 /*
  * The forms, a letter for each field: a weekday in three letters or in full,
  * a day, a month, years of four and two digits, hour, minute, second; "_" is
- * a day whose first digit may be a space.  Anything else is itself.
+ * a day whose first digit may be a space, "." is a space.  Anything else is
+ * itself.
  */
 
 static const char *const  ti_date_forms[] = {
-    "w, d m Y h:i:s GMT",                   /* IMF-fixdate */
-    "W, d-m-y h:i:s GMT",                   /* RFC 850 */
-    "w m _ h:i:s Y"                         /* asctime() */
+    "w,.d.m.Y.h:i:s.GMT",                   /* IMF-fixdate */
+    "W,.d-m-y.h:i:s.GMT",                   /* RFC 850 */
+    "w.m._.h:i:s.Y"                         /* asctime() */
 };
 
 #define TI_DATE_NFORMS  (sizeof(ti_date_forms) / sizeof(ti_date_forms[0]))
@@ -162,6 +163,9 @@ ti_date_field(ti_str_t *rest, char field, ti_date_t *date)
 
     case 's':
         return ti_date_digits(rest, 2, &date->second);
+
+    case '.':
+        return ti_date_take(rest, 1, &s) && s.data[0] == ' ';
 
     default:
         return ti_date_take(rest, 1, &s) && s.data[0] == (unsigned char) field;

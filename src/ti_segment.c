@@ -352,7 +352,7 @@ ti_segment_parse(const ti_pool_t *pool, ti_str_t text, ti_segment_t *segment,
     segment->rules = rules;
     segment->lines = lines;
 
-    for (rc = TI_OK; text.len != 0; (*line)++) {
+    for ( ; text.len != 0; (*line)++) {
         this = ti_segment_next(&text);
 
         if (this.len == 0) {

@@ -16,9 +16,9 @@
 
 
 typedef struct {
-    ti_alg_t     alg;
     const char  *digest;
     const char  *type;                      /* of the key */
+    ti_alg_t     alg;
     int          curve;                     /* of ECDSA */
     size_t       coord;                     /* bytes of r, of s */
 } ti_signer_alg_t;
@@ -31,15 +31,15 @@ struct ti_signer_s {
 
 
 static const ti_signer_alg_t  ti_signer_algs[] = {
-    { TI_ALG_RS256, "SHA2-256", "RSA", NID_undef, 0 },
-    { TI_ALG_RS384, "SHA2-384", "RSA", NID_undef, 0 },
-    { TI_ALG_RS512, "SHA2-512", "RSA", NID_undef, 0 },
-    { TI_ALG_PS256, "SHA2-256", "RSA", NID_undef, 0 },
-    { TI_ALG_PS384, "SHA2-384", "RSA", NID_undef, 0 },
-    { TI_ALG_PS512, "SHA2-512", "RSA", NID_undef, 0 },
-    { TI_ALG_ES256, "SHA2-256", "EC", NID_X9_62_prime256v1, 32 },
-    { TI_ALG_ES384, "SHA2-384", "EC", NID_secp384r1, 48 },
-    { TI_ALG_ES512, "SHA2-512", "EC", NID_secp521r1, 66 }
+    { "SHA2-256", "RSA", TI_ALG_RS256, NID_undef, 0 },
+    { "SHA2-384", "RSA", TI_ALG_RS384, NID_undef, 0 },
+    { "SHA2-512", "RSA", TI_ALG_RS512, NID_undef, 0 },
+    { "SHA2-256", "RSA", TI_ALG_PS256, NID_undef, 0 },
+    { "SHA2-384", "RSA", TI_ALG_PS384, NID_undef, 0 },
+    { "SHA2-512", "RSA", TI_ALG_PS512, NID_undef, 0 },
+    { "SHA2-256", "EC", TI_ALG_ES256, NID_X9_62_prime256v1, 32 },
+    { "SHA2-384", "EC", TI_ALG_ES384, NID_secp384r1, 48 },
+    { "SHA2-512", "EC", TI_ALG_ES512, NID_secp521r1, 66 }
 };
 
 #define TI_SIGNER_NALGS  (sizeof(ti_signer_algs) / sizeof(ti_signer_algs[0]))
@@ -420,12 +420,14 @@ ti_signer_assertion(const ti_signer_t *signer, const ti_pool_t *pool,
     size_t          len;
     json_t         *claims;
     ti_rc_t         rc;
+    json_int_t      end;
     unsigned char   id[TI_SIGNER_JTI_LEN], jti[32];
 
     if (random->fill(random->data, id, sizeof(id)) != TI_OK) {
         return TI_ERROR;
     }
 
+    end = now + TI_SIGNER_LIFE;
     len = ti_b64u_encode(jti, ti_str_from(id, sizeof(id)));
 
     claims = json_pack("{s:s%, s:s%, s:s%, s:s%, s:I, s:I, s:I}",
@@ -435,7 +437,7 @@ ti_signer_assertion(const ti_signer_t *signer, const ti_pool_t *pool,
                        "jti", (const char *) jti, len,
                        "iat", (json_int_t) now,
                        "nbf", (json_int_t) now,
-                       "exp", (json_int_t) (now + TI_SIGNER_LIFE));
+                       "exp", end);
     if (claims == NULL) {
         return TI_ERROR;
     }

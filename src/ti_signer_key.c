@@ -26,22 +26,22 @@
 typedef struct {
     const char  *member;
     const char  *param;
-    unsigned     required:1;
 } ti_signer_number_t;
 
 
 static const ti_signer_number_t  ti_signer_rsa[] = {
-    { "n", OSSL_PKEY_PARAM_RSA_N, 1 },
-    { "e", OSSL_PKEY_PARAM_RSA_E, 1 },
-    { "d", OSSL_PKEY_PARAM_RSA_D, 1 },
-    { "p", OSSL_PKEY_PARAM_RSA_FACTOR1, 0 },
-    { "q", OSSL_PKEY_PARAM_RSA_FACTOR2, 0 },
-    { "dp", OSSL_PKEY_PARAM_RSA_EXPONENT1, 0 },
-    { "dq", OSSL_PKEY_PARAM_RSA_EXPONENT2, 0 },
-    { "qi", OSSL_PKEY_PARAM_RSA_COEFFICIENT1, 0 }
+    { "n", OSSL_PKEY_PARAM_RSA_N },
+    { "e", OSSL_PKEY_PARAM_RSA_E },
+    { "d", OSSL_PKEY_PARAM_RSA_D },
+    { "p", OSSL_PKEY_PARAM_RSA_FACTOR1 },
+    { "q", OSSL_PKEY_PARAM_RSA_FACTOR2 },
+    { "dp", OSSL_PKEY_PARAM_RSA_EXPONENT1 },
+    { "dq", OSSL_PKEY_PARAM_RSA_EXPONENT2 },
+    { "qi", OSSL_PKEY_PARAM_RSA_COEFFICIENT1 }
 };
 
-#define TI_SIGNER_NRSA  (sizeof(ti_signer_rsa) / sizeof(ti_signer_rsa[0]))
+#define TI_SIGNER_NRSA   (sizeof(ti_signer_rsa) / sizeof(ti_signer_rsa[0]))
+#define TI_SIGNER_NBARE  3                  /* without the primes */
 
 
 /* The memory of params is this side's, so it may be written to. */
@@ -99,10 +99,30 @@ ti_signer_bn(const json_t *jwk, const char *member)
 }
 
 
+/*
+ * RFC 7518 section 6.3.2: the numbers of the primes are all there or none is.
+ * Of some of them alone, OpenSSL 3.0 leaks those.
+ */
+
+static size_t
+ti_signer_rsa_count(const json_t *jwk)
+{
+    size_t  i;
+
+    for (i = TI_SIGNER_NBARE; i < TI_SIGNER_NRSA; i++) {
+        if (ti_json_has(jwk, ti_signer_rsa[i].member)) {
+            return TI_SIGNER_NRSA;
+        }
+    }
+
+    return TI_SIGNER_NBARE;
+}
+
+
 static EVP_PKEY *
 ti_signer_jwk_rsa(const json_t *jwk)
 {
-    size_t           i;
+    size_t           i, n;
     BIGNUM          *bn[TI_SIGNER_NRSA];
     EVP_PKEY        *pkey;
     OSSL_PARAM_BLD  *bld;
@@ -115,13 +135,9 @@ ti_signer_jwk_rsa(const json_t *jwk)
         return NULL;
     }
 
-    for (i = 0; i < TI_SIGNER_NRSA; i++) {
-        if (!ti_signer_rsa[i].required
-            && !ti_json_has(jwk, ti_signer_rsa[i].member))
-        {
-            continue;
-        }
+    n = ti_signer_rsa_count(jwk);
 
+    for (i = 0; i < n; i++) {
         bn[i] = ti_signer_bn(jwk, ti_signer_rsa[i].member);
 
         if (bn[i] == NULL

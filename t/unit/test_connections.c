@@ -300,10 +300,11 @@ writes_what_must_be_escaped(void **state)
 
     /* somebody else's bytes in the hash */
     connection.scope = ti_str("\xff\xfe");
-    connection.account = ti_null_str;
+    connection.account = ti_str("a\0b");
     assert_int_equal(ti_connections_write_one(&unit.pool, &connection, &json),
                      TI_OK);
     assert_non_null(memmem(json.data, json.len, "\"scope\":null", 12));
+    assert_non_null(memmem(json.data, json.len, "\"account\":null", 14));
 }
 
 

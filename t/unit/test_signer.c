@@ -478,6 +478,12 @@ refuses_other_keys(void **state)
     no_signer(jm_jwk(&rsa, ""), TI_ALG_NONE, half);
     no_signer(jm_jwk(&p256, ""), TI_ALG_NONE, half);
     no_signer(jm_jwk(&p256, ",\"d\":\"****\""), TI_ALG_NONE, half);
+    no_signer(jm_jwk(&rsa, jm_printf(",\"d\":\"%s\",\"p\":\"%s\"",
+                                     jm_number(&rsa, OSSL_PKEY_PARAM_RSA_D, 0),
+                                     jm_number(&rsa,
+                                               OSSL_PKEY_PARAM_RSA_FACTOR1,
+                                               0))),
+              TI_ALG_NONE, half);
     no_signer("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AQ\",\"y\":\"AQ\","
               "\"d\":\"AQ\"}", TI_ALG_NONE, half);
 
