@@ -95,6 +95,8 @@ struct ngx_http_token_injector_ctx_s {
     ti_result_t                           verdict;   /* on the token */
     ngx_http_token_injector_issuer_t     *lacking;   /* newer keys, maybe */
     uint64_t                              tried;     /* a mark of its keys */
+    uint64_t                              ruled;     /* edition of the rules */
+    ngx_queue_t                           ruling;
     ngx_msec_t                            lacks;     /* others until then */
     ngx_queue_t                           awaiting;
     ti_flow_t                             flow;
@@ -140,6 +142,8 @@ struct ngx_http_token_injector_ctx_s {
     unsigned                              identified:1;
     unsigned                              hinted:1;     /* at newer keys */
     unsigned                              awaits:1;     /* them */
+    unsigned                              wonders:1;    /* about rules */
+    unsigned                              unruled:1;    /* none to be had */
     unsigned                              admitted:1;   /* by an admission */
     unsigned                              has_key:1;
     unsigned                              passed:1;     /* no provider */
@@ -166,6 +170,8 @@ struct ngx_http_token_injector_ctx_s {
 
 typedef struct ngx_http_token_injector_changes_s
     ngx_http_token_injector_changes_t;
+typedef struct ngx_http_token_injector_segments_s
+    ngx_http_token_injector_segments_t;
 
 
 /* what a worker has, made when it starts */
@@ -173,6 +179,7 @@ typedef struct ngx_http_token_injector_changes_s
 typedef struct {
     ngx_http_token_injector_redis_t     **stores;    /* by store index */
     ngx_http_token_injector_changes_t   **changes;   /* by store index */
+    ngx_http_token_injector_segments_t  **segments;  /* by store index */
     ngx_uint_t                            nstores;
     ngx_queue_t                           waiting;   /* contexts that join */
 
@@ -239,6 +246,48 @@ uint64_t ngx_http_token_injector_changes_heard(
     ngx_http_token_injector_ctx_t *ctx);
 ngx_uint_t ngx_http_token_injector_changed(
     ngx_http_token_injector_ctx_t *ctx);
+
+/*
+ * Segments: whom a provider is for.  Rules that Redis has for it stand in the
+ * place of its "allow".
+ */
+
+ngx_http_token_injector_segments_t *ngx_http_token_injector_segments_create(
+    ngx_cycle_t *cycle, ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_store_t *store);
+void ngx_http_token_injector_segments_destroy(
+    ngx_http_token_injector_segments_t *segments);
+
+/* NGX_OK: it was about rules, which are being loaded now */
+ngx_int_t ngx_http_token_injector_segments_changed(
+    ngx_http_token_injector_segments_t *segments, ti_str_t name);
+void ngx_http_token_injector_segments_load(
+    ngx_http_token_injector_segments_t *segments);
+
+/*
+ * Are the rules here that Redis has for the provider?  NGX_AGAIN: the request
+ * waits, and its steps go on when they are.  NGX_BUSY: the store is away.
+ */
+ngx_int_t ngx_http_token_injector_segment_await(
+    ngx_http_token_injector_ctx_t *ctx,
+    ngx_http_token_injector_provider_t *provider);
+void ngx_http_token_injector_segment_leave(
+    ngx_http_token_injector_ctx_t *ctx);
+
+/*
+ * NGX_OK: the provider is for this request's caller.  NGX_DECLINED: it is not,
+ * and *why, where it is not NULL.  NGX_BUSY: nothing is known; see above.
+ */
+ngx_int_t ngx_http_token_injector_segment_allows(
+    ngx_http_token_injector_ctx_t *ctx,
+    ngx_http_token_injector_provider_t *provider, const char **why);
+
+/*
+ * Which edition of the provider's rules this worker has, never 0, which is
+ * none; *mark is of the rules themselves and empty where Redis has none.
+ */
+uint64_t ngx_http_token_injector_segment_edition(
+    ngx_http_token_injector_provider_t *provider, ti_str_t *mark);
 
 /* keys */
 
@@ -323,6 +372,11 @@ ngx_int_t ngx_http_token_injector_problem_header(
     ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_problem_body(
     ngx_http_token_injector_ctx_t *ctx, ngx_chain_t **out);
+
+/* numbers */
+
+void ngx_http_token_injector_count_request(
+    ngx_http_token_injector_ctx_t *ctx);
 
 /* variables */
 

@@ -12,9 +12,13 @@ static ti_result_t ngx_http_token_injector_verify(
     ngx_http_token_injector_ctx_t *ctx, const char **why);
 static ti_result_t ngx_http_token_injector_credentials(
     ngx_http_token_injector_ctx_t *ctx, const char **why);
+static ngx_int_t ngx_http_token_injector_id(
+    ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_admission(
     ngx_http_token_injector_ctx_t *ctx);
 static ti_flow_t ngx_http_token_injector_admitted(
+    ngx_http_token_injector_ctx_t *ctx);
+static ngx_int_t ngx_http_token_injector_segment(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_required(
     ngx_http_token_injector_ctx_t *ctx);
@@ -230,22 +234,30 @@ ngx_http_token_injector_credentials(ngx_http_token_injector_ctx_t *ctx,
 
 
 /*
- * What these credentials led to before.  NGX_DECLINED: nothing is known, the
- * caller's token is over by now, or the keys that it was verified with are no
- * longer the issuer's.
+ * What these credentials are called at this policy.  Rules in Redis are a part
+ * of it: when they change, what was admitted by others is not found.
  */
 
 static ngx_int_t
-ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
+ngx_http_token_injector_id(ngx_http_token_injector_ctx_t *ctx)
 {
-    ti_str_t                              token;
-    ngx_int_t                             rc;
-    ngx_str_t                             sealed;
+    u_char                                policy[2 * TI_SHA256_LEN], *p;
+    ti_str_t                              token, mark;
     ngx_http_token_injector_provider_t   *provider;
     ngx_http_token_injector_main_conf_t  *mcf;
 
     mcf = ngx_http_token_injector_main(ctx->request);
     provider = ctx->conf->provider;
+
+    p = ngx_cpymem(policy, ctx->conf->policy, TI_SHA256_LEN);
+
+    if (provider) {
+        ctx->ruled = ngx_http_token_injector_segment_edition(provider, &mark);
+
+        if (mark.len) {
+            p = ngx_cpymem(p, mark.data, mark.len);
+        }
+    }
 
     /*
      * Without a caller nobody presents a secret: the sealing key stands in,
@@ -259,11 +271,38 @@ ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
                ti_str_from(ngx_http_token_injector_memory_secret(mcf->memory),
                            NGX_HTTP_TOKEN_INJECTOR_SECRET_LEN),
                token, ctx->user_key,
-               ti_str_from(ctx->conf->policy, TI_SHA256_LEN), &ctx->id)
+               ti_str_from(policy, (size_t) (p - policy)), &ctx->id)
         != TI_OK)
     {
         return NGX_ERROR;
     }
+
+    return NGX_OK;
+}
+
+
+/*
+ * What these credentials led to before.  NGX_DECLINED: nothing is known, the
+ * caller's token is over by now, or the keys that it was verified with are no
+ * longer the issuer's.
+ */
+
+static ngx_int_t
+ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_int_t                             rc;
+    ngx_str_t                             sealed;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    if (ngx_http_token_injector_id(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->conf->provider && ctx->ruled == 0) {
+        return NGX_DECLINED;
+    }
+
+    mcf = ngx_http_token_injector_main(ctx->request);
 
     rc = ngx_http_token_injector_memory_get(mcf->memory,
                                  NGX_HTTP_TOKEN_INJECTOR_ADMISSION,
@@ -329,7 +368,7 @@ ngx_http_token_injector_admitted(ngx_http_token_injector_ctx_t *ctx)
 ngx_int_t
 ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
 {
-    ngx_array_t                         *allow;
+    ngx_int_t                            rc;
     ngx_http_token_injector_provider_t  *provider;
 
     provider = ctx->conf->provider;
@@ -352,15 +391,10 @@ ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
         return NGX_OK;
     }
 
-    allow = provider->allow;
+    rc = ngx_http_token_injector_segment(ctx);
 
-    if (allow && !ctx->admitted
-        && (ctx->claims == NULL
-            || !ti_claims_allowed(ctx->claims, allow->elts, allow->nelts)))
-    {
-        return ngx_http_token_injector_refuse(ctx, TI_RESULT_SEGMENT_EXCLUDED,
-                                   "no \"allow\" of the provider is for this "
-                                   "caller");
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     if (provider->user_key && !ctx->admitted
@@ -373,6 +407,63 @@ ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * An admission that is used as it is asks Redis for nothing, its rules neither:
+ * they were here when it was last confirmed.
+ */
+
+static ngx_int_t
+ngx_http_token_injector_segment(ngx_http_token_injector_ctx_t *ctx)
+{
+    ti_str_t                             mark;
+    ngx_int_t                            rc;
+    const char                          *why;
+    ngx_http_token_injector_provider_t  *provider;
+
+    provider = ctx->conf->provider;
+
+    if (!ctx->admitted || ctx->flow != TI_FLOW_USE) {
+
+        rc = ngx_http_token_injector_segment_await(ctx, provider);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (rc != NGX_OK) {
+            return ngx_http_token_injector_refuse(ctx,
+                                   TI_RESULT_STORE_UNAVAILABLE,
+                                   "the store did not say whom the provider "
+                                   "is for");
+        }
+    }
+
+    if (ctx->ruled
+        != ngx_http_token_injector_segment_edition(provider, &mark))
+    {
+        /* changed since the caller was looked up */
+
+        if (ngx_http_token_injector_id(ctx) != NGX_OK) {
+            return ngx_http_token_injector_refuse(ctx,
+                                   TI_RESULT_INTERNAL_ERROR, "out of memory");
+        }
+
+        ctx->admitted = 0;
+        ctx->flow = TI_FLOW_READ;
+    }
+
+    if (ctx->admitted
+        || ngx_http_token_injector_segment_allows(ctx, provider, &why)
+           == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    return ngx_http_token_injector_refuse(ctx, TI_RESULT_SEGMENT_EXCLUDED,
+                                          why);
 }
 
 

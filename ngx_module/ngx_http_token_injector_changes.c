@@ -73,6 +73,7 @@ ngx_http_token_injector_changes_create(ngx_cycle_t *cycle,
 
     changes->conf = store->redis;
     changes->conf.connections = 1;
+    changes->conf.row = NULL;
     changes->conf.max_reply = NGX_HTTP_TOKEN_INJECTOR_CHANGE_MAX;
 
     changes->redis = ngx_http_token_injector_redis_create(cycle,
@@ -216,6 +217,9 @@ ngx_http_token_injector_changes_begun(
 
     /* what was said before nobody may have heard */
     news->missed = ngx_atomic_fetch_add(&news->heard, 1) + 1;
+
+    ngx_http_token_injector_segments_load(
+        ngx_http_token_injector_worker.segments[changes->store->index]);
 }
 
 
@@ -225,6 +229,7 @@ ngx_http_token_injector_changes_push(void *data,
 {
     u_char                              id[TI_SHA256_LEN];
     u_char                              number[8];
+    ti_str_t                            name;
     ngx_str_t                           value;
     ngx_http_token_injector_news_t     *news;
     ngx_http_token_injector_changes_t  *changes = data;
@@ -240,9 +245,15 @@ ngx_http_token_injector_changes_push(void *data,
         return;
     }
 
-    if (ngx_http_token_injector_change_id(changes->crypto, changes->store,
-                                          message->elements[2]->str, id)
-        != NGX_OK)
+    name = message->elements[2]->str;
+
+    if (ngx_http_token_injector_segments_changed(
+             ngx_http_token_injector_worker.segments[changes->store->index],
+             name)
+        == NGX_OK
+        || ngx_http_token_injector_change_id(changes->crypto, changes->store,
+                                             name, id)
+           != NGX_OK)
     {
         return;
     }

@@ -19,6 +19,13 @@
 #include "ngx_http_token_injector_fetch.h"
 #include "ngx_http_token_injector_keys.h"
 #include "ngx_http_token_injector_redis.h"
+#include "ngx_http_token_injector_status.h"
+
+
+/* token_status */
+
+#define NGX_HTTP_TOKEN_INJECTOR_STATUS_JSON        1
+#define NGX_HTTP_TOKEN_INJECTOR_STATUS_PROMETHEUS  2
 
 
 /* what token_cache_max_size may be at most */
@@ -114,6 +121,7 @@ typedef enum {
 typedef struct {
     ngx_str_t                      name;
     ngx_http_token_injector_place_t  place;
+    ngx_uint_t                     index;
 
     ngx_str_t                      store_name;
     ngx_uint_t                     grant;
@@ -220,6 +228,9 @@ typedef struct {
     ngx_flag_t                     used;
 
     ngx_array_t                   *volatiles;    /* see views */
+
+    ngx_flag_t                     counted;      /* there is a token_status */
+    ngx_array_t                    rows;         /* pointers to rows */
 } ngx_http_token_injector_main_conf_t;
 
 
@@ -241,6 +252,9 @@ typedef struct {
 
     ngx_http_token_injector_provider_t  *provider;
     u_char                         policy[TI_SHA256_LEN];
+
+    ngx_uint_t                     status;       /* token_status: its form */
+    ngx_http_token_injector_row_t *row;
 } ngx_http_token_injector_loc_conf_t;
 
 
@@ -323,6 +337,13 @@ char *ngx_http_token_injector_conf_claim_header(ngx_conf_t *cf,
 char *ngx_http_token_injector_merge_claim_headers(ngx_conf_t *cf,
     ngx_http_token_injector_loc_conf_t *prev,
     ngx_http_token_injector_loc_conf_t *conf);
+
+char *ngx_http_token_injector_conf_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_token_injector_status_blocks(ngx_conf_t *cf,
+    ngx_http_token_injector_main_conf_t *mcf);
+ngx_int_t ngx_http_token_injector_status_zone(ngx_conf_t *cf,
+    ngx_array_t *rows, void *tag);
 
 void *ngx_http_token_injector_create_main_conf(ngx_conf_t *cf);
 char *ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf);

@@ -18,6 +18,8 @@ static char *ngx_http_token_injector_merge_auth(ngx_conf_t *cf,
 static char *ngx_http_token_injector_merge_inject(ngx_conf_t *cf,
     ngx_http_token_injector_main_conf_t *mcf,
     ngx_http_token_injector_loc_conf_t *conf);
+static ngx_int_t ngx_http_token_injector_merge_row(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *conf);
 static ngx_int_t ngx_http_token_injector_merge_policy(
     ngx_http_token_injector_main_conf_t *mcf,
     ngx_http_token_injector_loc_conf_t *conf);
@@ -68,7 +70,8 @@ ngx_http_token_injector_create_main_conf(ngx_conf_t *cf)
            != NGX_OK
         || ngx_array_init(&mcf->providers, cf->pool, 4, sizeof(void *))
            != NGX_OK
-        || ngx_array_init(&mcf->feeds, cf->pool, 2, sizeof(void *)) != NGX_OK)
+        || ngx_array_init(&mcf->feeds, cf->pool, 2, sizeof(void *)) != NGX_OK
+        || ngx_array_init(&mcf->rows, cf->pool, 8, sizeof(void *)) != NGX_OK)
     {
         return NULL;
     }
@@ -98,6 +101,15 @@ ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf)
         && ngx_http_token_injector_keys_zone(cf, &mcf->feeds,
                                              &ngx_http_token_injector_module)
            == NULL)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (mcf->used && mcf->counted
+        && (ngx_http_token_injector_status_blocks(cf, mcf) != NGX_OK
+            || ngx_http_token_injector_status_zone(cf, &mcf->rows,
+                                             &ngx_http_token_injector_module)
+               != NGX_OK))
     {
         return NGX_CONF_ERROR;
     }
@@ -223,12 +235,38 @@ ngx_http_token_injector_merge_names(ngx_conf_t *cf,
     }
 
     if ((conf->auth || conf->provider)
-        && ngx_http_token_injector_merge_policy(mcf, conf) != NGX_OK)
+        && (ngx_http_token_injector_merge_policy(mcf, conf) != NGX_OK
+            || ngx_http_token_injector_merge_row(cf, conf) != NGX_OK))
     {
         return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* what is counted here; a server's own settings are no place */
+
+static ngx_int_t
+ngx_http_token_injector_merge_row(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+
+    if (clcf->name.len == 0) {
+        return NGX_OK;
+    }
+
+    conf->row = ngx_http_token_injector_status_row(cf,
+                           NGX_HTTP_TOKEN_INJECTOR_ROW_LOCATION,
+                           &cscf->server_name, &clcf->name,
+                           conf->provider ? &conf->provider->name : NULL);
+
+    return conf->row ? NGX_OK : NGX_ERROR;
 }
 
 

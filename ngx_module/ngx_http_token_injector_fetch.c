@@ -100,6 +100,7 @@ ngx_http_token_injector_fetch_create(
     }
 
     fetch->conf = conf;
+    fetch->began = ngx_current_msec;
     fetch->ident = (ngx_socket_t) -1;
     fetch->easy = curl_easy_init();
 
@@ -432,6 +433,13 @@ ngx_http_token_injector_fetch_finish(ngx_http_token_injector_fetch_t *fetch,
     ngx_http_token_injector_fetch_handler_pt   handler;
 
     ngx_http_token_injector_fetch_remove(fetch);
+
+    ngx_http_token_injector_count(fetch->conf->row, code == CURLE_OK
+                                  ? NGX_HTTP_TOKEN_INJECTOR_N_ANSWERED
+                                  : NGX_HTTP_TOKEN_INJECTOR_N_FAILED, 1);
+    ngx_http_token_injector_count(fetch->conf->row,
+                                  NGX_HTTP_TOKEN_INJECTOR_N_MSEC,
+                                  ngx_current_msec - fetch->began);
 
     handler = fetch->handler;
     fetch->handler = NULL;

@@ -22,6 +22,8 @@
 
 #include <openssl/x509_vfy.h>
 
+#include "ngx_http_token_injector_status.h"
+
 
 /* const configuration of how to talk to one party; texts end in a NUL */
 
@@ -33,6 +35,7 @@ typedef struct {
     size_t                       max_size;       /* of a body */
     ngx_uint_t                   allow_http;
     X509_STORE                  *trust;          /* NULL: no https */
+    ngx_http_token_injector_row_t  *row;         /* where it is counted */
 } ngx_http_token_injector_fetch_conf_t;
 
 

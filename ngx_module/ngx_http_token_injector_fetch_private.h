@@ -27,6 +27,7 @@ struct ngx_http_token_injector_fetch_s {
     /* after 3 pointers as in ngx_connection_t: debug logs of timers read it */
     ngx_socket_t                               ident;
 
+    ngx_msec_t                                 began;
     ngx_event_t                                deadline;
     ngx_queue_t                                queue;
     CURL                                      *easy;

@@ -177,8 +177,12 @@ ngx_http_token_injector_init_stores(ngx_cycle_t *cycle,
                                  n * sizeof(ngx_http_token_injector_redis_t *));
     worker->changes = ngx_pcalloc(cycle->pool,
                               n * sizeof(ngx_http_token_injector_changes_t *));
+    worker->segments = ngx_pcalloc(cycle->pool,
+                             n * sizeof(ngx_http_token_injector_segments_t *));
 
-    if (worker->stores == NULL || worker->changes == NULL) {
+    if (worker->stores == NULL || worker->changes == NULL
+        || worker->segments == NULL)
+    {
         return NGX_ERROR;
     }
 
@@ -196,8 +200,12 @@ ngx_http_token_injector_init_stores(ngx_cycle_t *cycle,
                                                           &store[i]->redis);
         worker->changes[i] = ngx_http_token_injector_changes_create(cycle,
                                                              mcf, store[i]);
+        worker->segments[i] = ngx_http_token_injector_segments_create(cycle,
+                                                             mcf, store[i]);
 
-        if (worker->stores[i] == NULL || worker->changes[i] == NULL) {
+        if (worker->stores[i] == NULL || worker->changes[i] == NULL
+            || worker->segments[i] == NULL)
+        {
             return NGX_ERROR;
         }
 
@@ -220,6 +228,8 @@ ngx_http_token_injector_exit_process(ngx_cycle_t *cycle)
                                   ngx_http_token_injector_worker.stores[i]);
         ngx_http_token_injector_changes_destroy(
                                   ngx_http_token_injector_worker.changes[i]);
+        ngx_http_token_injector_segments_destroy(
+                                  ngx_http_token_injector_worker.segments[i]);
     }
 
     ngx_http_token_injector_worker.nstores = 0;

@@ -22,6 +22,8 @@
 
 #include "ti_resp.h"
 
+#include "ngx_http_token_injector_status.h"
+
 
 /* const configuration of a pool of connections */
 
@@ -35,6 +37,7 @@ typedef struct {
     ngx_str_t                    hello;          /* AUTH, SELECT: as bytes */
     ngx_uint_t                   nhello;         /* and how many they are */
     size_t                       max_reply;
+    ngx_http_token_injector_row_t  *row;         /* where it is counted */
 } ngx_http_token_injector_redis_conf_t;
 
 

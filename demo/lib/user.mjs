@@ -66,7 +66,7 @@ async function redeem(server, client, parameters) {
 }
 
 // from the authorization endpoint to the redirect URI, whose query it returns
-async function browse(start, redirectUri, account) {
+export async function browse(start, redirectUri, account) {
     const cookies = new Map();
     let url = new URL(start);
     let form;
