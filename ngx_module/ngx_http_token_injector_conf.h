@@ -165,7 +165,6 @@ typedef struct {
     ngx_str_t                      match_account;  /* the caller's claim */
     ti_json_path_t                 match;
 
-    ngx_uint_t                     index;        /* among all providers */
     ngx_uint_t                     used;         /* by some location */
     ngx_http_token_injector_store_t  *store;
     u_char                         id[TI_SHA256_LEN];
