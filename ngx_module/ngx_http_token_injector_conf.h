@@ -121,7 +121,7 @@ typedef enum {
 typedef struct {
     ngx_str_t                      name;
     ngx_http_token_injector_place_t  place;
-    ngx_uint_t                     index;
+    ngx_uint_t                     index;        /* among all providers */
 
     ngx_str_t                      store_name;
     ngx_uint_t                     grant;
