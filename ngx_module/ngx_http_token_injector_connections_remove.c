@@ -72,7 +72,7 @@ static ngx_int_t ngx_http_token_injector_revoke(
     ngx_http_token_injector_revocation_t *revocation);
 static ngx_int_t ngx_http_token_injector_revoke_request(
     ngx_http_token_injector_revocation_t *revocation, const ti_pool_t *pool,
-    ti_oauth_request_t *request);
+    const ngx_str_t *endpoint, ti_oauth_request_t *request);
 static void ngx_http_token_injector_revoked(void *data, ngx_int_t rc,
     ngx_http_token_injector_fetch_reply_t *reply, const char *why);
 
@@ -422,12 +422,6 @@ ngx_http_token_injector_revoke(
     pool = revocation->removal->pool;
     tp = ngx_http_token_injector_pool(pool);
 
-    rc = ngx_http_token_injector_revoke_request(revocation, &tp, &request);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
     endpoints = ngx_http_token_injector_endpoints(provider);
 
     if (endpoints == NULL) {
@@ -435,6 +429,13 @@ ngx_http_token_injector_revoke(
     }
 
     asked.url = endpoints->revocation;
+
+    rc = ngx_http_token_injector_revoke_request(revocation, &tp, &asked.url,
+                                                &request);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     asked.authorization.data = (u_char *) request.authorization.data;
     asked.authorization.len = request.authorization.len;
     asked.body.data = (u_char *) request.body.data;
@@ -454,9 +455,10 @@ ngx_http_token_injector_revoke(
 static ngx_int_t
 ngx_http_token_injector_revoke_request(
     ngx_http_token_injector_revocation_t *revocation, const ti_pool_t *pool,
-    ti_oauth_request_t *request)
+    const ngx_str_t *endpoint, ti_oauth_request_t *request)
 {
     ti_rc_t                              rc;
+    ngx_uint_t                           n;
     ti_random_t                          random;
     ti_oauth_client_t                    client;
     ngx_http_token_injector_provider_t  *provider;
@@ -476,9 +478,8 @@ ngx_http_token_injector_revoke_request(
         }
 
         if (ti_signer_assertion(provider->signer, pool, &random, client.id,
-                          ngx_http_token_injector_str(
-                                                  &provider->token_endpoint),
-                          ngx_time(), &client.secret)
+                                ngx_http_token_injector_str((ngx_str_t *) endpoint),
+                                ngx_time(), &client.secret)
             != TI_OK)
         {
             return NGX_ERROR;
@@ -496,7 +497,10 @@ ngx_http_token_injector_revoke_request(
             return NGX_DECLINED;
         }
 
-        client.secret = provider->secrets[revocation->secret++];
+        n = (ngx_http_token_injector_secret(provider) + revocation->secret++)
+            % provider->nsecrets;
+
+        client.secret = provider->secrets[n];
     }
 
     rc = ti_oauth_revocation_request(pool, &client, revocation->token,
