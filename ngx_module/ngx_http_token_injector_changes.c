@@ -235,6 +235,15 @@ ngx_http_token_injector_changes_push(void *data,
     ngx_http_token_injector_changes_t  *changes = data;
 
     if (message == NULL) {
+
+        if (changes->listening && !ngx_exiting) {
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "token_store \"%V\": the connection that listens on "
+                          "\"%V\" was lost: until there is another, a removed "
+                          "connection is used for \"local_valid\" more",
+                          &changes->store->name, &changes->channel);
+        }
+
         changes->listening = 0;
 
         if (!ngx_exiting && changes->timer.timer_set) {

@@ -136,7 +136,9 @@ typedef struct {
     ngx_str_t                      userinfo_endpoint;
     ngx_str_t                      revocation_endpoint;
     ngx_str_t                      admin_consent_endpoint;
+    ngx_str_t                      discovery;    /* URL; empty: all written */
     ngx_http_token_injector_party_t  party;
+    ngx_uint_t                     talks;        /* it has any of these */
 
     /* as whom */
 
@@ -163,6 +165,8 @@ typedef struct {
     ngx_str_t                      match_account;  /* the caller's claim */
     ti_json_path_t                 match;
 
+    ngx_uint_t                     index;        /* among all providers */
+    ngx_uint_t                     used;         /* by some location */
     ngx_http_token_injector_store_t  *store;
     u_char                         id[TI_SHA256_LEN];
 } ngx_http_token_injector_provider_t;
@@ -310,6 +314,10 @@ char *ngx_http_token_injector_party(ngx_conf_t *cf,
     ngx_http_token_injector_party_t *party);
 char *ngx_http_token_injector_provider_block(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+char *ngx_http_token_injector_client(ngx_conf_t *cf,
+    ngx_http_token_injector_provider_t *provider);
+char *ngx_http_token_injector_conf_params(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_token_injector_provider_resolve(ngx_conf_t *cf,
     ngx_http_token_injector_main_conf_t *mcf);
 

@@ -382,6 +382,8 @@ ngx_http_token_injector_merge_inject(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
+    conf->provider->used = 1;
+
     /* a server's own settings are refused at run time: locations inherit */
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);

@@ -68,6 +68,9 @@ ngx_http_token_injector_redis_listen(ngx_http_token_injector_redis_t *redis,
 {
     redis->push = push;
     redis->push_data = data;
+
+    /* tried all the time, and of each loss its owner says what it means */
+    redis->log.log_level = ngx_min(redis->log.log_level, NGX_LOG_ALERT);
 }
 
 
