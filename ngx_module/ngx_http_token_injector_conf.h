@@ -121,7 +121,7 @@ typedef enum {
 typedef struct {
     ngx_str_t                      name;
     ngx_http_token_injector_place_t  place;
-    ngx_uint_t                     index;
+    ngx_uint_t                     index;        /* among all providers */
 
     ngx_str_t                      store_name;
     ngx_uint_t                     grant;
@@ -165,7 +165,6 @@ typedef struct {
     ngx_str_t                      match_account;  /* the caller's claim */
     ti_json_path_t                 match;
 
-    ngx_uint_t                     index;        /* among all providers */
     ngx_uint_t                     used;         /* by some location */
     ngx_http_token_injector_store_t  *store;
     u_char                         id[TI_SHA256_LEN];
