@@ -262,7 +262,6 @@ ngx_http_token_injector_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
     provider->user_key = NGX_CONF_UNSET_UINT;
     provider->client_auth = NGX_CONF_UNSET_UINT;
     provider->userinfo_auth = NGX_CONF_UNSET_UINT;
-    provider->index = mcf->providers.nelts - 1;
     ngx_http_token_injector_party_unset(&provider->party);
 
     ngx_http_token_injector_conf_place(cf, &provider->place);

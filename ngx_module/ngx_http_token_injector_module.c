@@ -5,6 +5,9 @@
 
 #include "ngx_http_token_injector.h"
 
+#include "ngx_http_token_injector_endpoints.h"
+#include "ngx_http_token_injector_grant.h"
+
 
 static ngx_int_t ngx_http_token_injector_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_token_injector_phase(
@@ -149,7 +152,9 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (ngx_http_token_injector_keys_init_process(cycle, mcf) != NGX_OK) {
+    if (ngx_http_token_injector_keys_init_process(cycle, mcf) != NGX_OK
+        || ngx_http_token_injector_endpoints_init(cycle, mcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -221,6 +226,7 @@ ngx_http_token_injector_exit_process(ngx_cycle_t *cycle)
 {
     ngx_uint_t  i;
 
+    ngx_http_token_injector_grants_exit();
     ngx_http_token_injector_keys_exit_process();
 
     for (i = 0; i < ngx_http_token_injector_worker.nstores; i++) {
