@@ -47,6 +47,8 @@ static ngx_int_t ngx_http_token_injector_consent_pend(
     ngx_http_token_injector_call_t *call, ti_str_t endpoint);
 static ti_rc_t ngx_http_token_injector_consent_url(
     ngx_http_token_injector_call_t *call, ti_str_t endpoint);
+static ti_str_t ngx_http_token_injector_consent_nonce(
+    ngx_http_token_injector_call_t *call);
 static ti_rc_t ngx_http_token_injector_consent_seal(
     ngx_http_token_injector_call_t *call);
 static void ngx_http_token_injector_consent_ref(
@@ -67,7 +69,6 @@ static ti_result_t ngx_http_token_injector_consent_return(
     ngx_http_token_injector_call_t *call, const char **why);
 static ngx_int_t ngx_http_token_injector_consent_grant(
     ngx_http_token_injector_call_t *call);
-static ngx_uint_t ngx_http_token_injector_consent_openid(ti_str_t scope);
 static ngx_int_t ngx_http_token_injector_consent_account(
     ngx_http_token_injector_call_t *call, ti_str_t *account);
 static void ngx_http_token_injector_consent_granted(void *data,
@@ -235,7 +236,7 @@ ngx_http_token_injector_consent_url(ngx_http_token_injector_call_t *call,
     visit.redirect_uri = call->pending.redirect_uri;
     visit.scope = call->pending.scope;
     visit.state = ti_str_from(call->pending.state, TI_OAUTH_SECRET_LEN);
-    visit.nonce = ti_str_from(call->pending.nonce, TI_OAUTH_SECRET_LEN);
+    visit.nonce = ngx_http_token_injector_consent_nonce(call);
     visit.verifier = ti_str_from(call->pending.verifier, TI_OAUTH_SECRET_LEN);
 
     if (provider->visit_params) {
@@ -247,6 +248,31 @@ ngx_http_token_injector_consent_url(ngx_http_token_injector_call_t *call,
            ? ti_oauth_admin_consent_url(&pool, &visit, &call->url)
            : ti_oauth_authorization_url(mcf->crypto, &pool, &visit,
                                         &call->url);
+}
+
+
+/* only where an ID token will come back: some refuse it otherwise */
+
+static ti_str_t
+ngx_http_token_injector_consent_nonce(ngx_http_token_injector_call_t *call)
+{
+    const u_char  *p, *last, *word;
+
+    p = call->pending.scope.data;
+    last = p + call->pending.scope.len;
+
+    while (p < last) {
+
+        for (word = p; p < last && *p != ' '; p++) { /* void */ }
+
+        if (ti_str_eq(ti_str_from(word, p - word), ti_str("openid"))) {
+            return ti_str_from(call->pending.nonce, TI_OAUTH_SECRET_LEN);
+        }
+
+        p++;
+    }
+
+    return ti_null_str;
 }
 
 
@@ -547,11 +573,8 @@ ngx_http_token_injector_consent_grant(ngx_http_token_injector_call_t *call)
     conf.code = call->code.code;
     conf.redirect_uri = call->pending.redirect_uri;
     conf.verifier = ti_str_from(call->pending.verifier, TI_OAUTH_SECRET_LEN);
+    conf.nonce = ngx_http_token_injector_consent_nonce(call);
     conf.scope = call->pending.scope;
-
-    if (ngx_http_token_injector_consent_openid(conf.scope)) {
-        conf.nonce = ti_str_from(call->pending.nonce, TI_OAUTH_SECRET_LEN);
-    }
 
     if (ngx_http_token_injector_consent_account(call, &conf.account)
         != NGX_OK)
@@ -571,28 +594,6 @@ ngx_http_token_injector_consent_grant(ngx_http_token_injector_call_t *call)
     }
 
     return NGX_AGAIN;
-}
-
-
-/* is there an ID token to come, which must have the nonce? */
-
-static ngx_uint_t
-ngx_http_token_injector_consent_openid(ti_str_t scope)
-{
-    const u_char  *p, *last, *end;
-
-    end = scope.data + scope.len;
-
-    for (p = scope.data; p < end; p = last + 1) {
-
-        for (last = p; last < end && *last != ' '; last++) { /* void */ }
-
-        if (last - p == 6 && ngx_strncmp(p, "openid", 6) == 0) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
