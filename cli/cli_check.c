@@ -356,6 +356,17 @@ tokenctl_check_connection(tokenctl_t *ctl)
                              "bytes", TOKENCTL_SCOPE_MAX);
     }
 
+    if (provider == NULL
+        && (tokenctl_given(ctl, RULES_FILE) || tokenctl_given(ctl, CLEAR)))
+    {
+        return tokenctl_fail(ctl, TOKENCTL_USAGE, "whose rules? --provider P");
+    }
+
+    if (tokenctl_given(ctl, RULES_FILE) && tokenctl_given(ctl, CLEAR)) {
+        return tokenctl_fail(ctl, TOKENCTL_USAGE, "--rules-file sets rules, "
+                             "--clear removes them; one of them");
+    }
+
     return tokenctl_check_device(ctl);
 }
 

@@ -17,7 +17,7 @@
 
 
 /*
- * ARGV: gen, then field, old bytes, new bytes, once or twice.  HSET keeps the
+ * ARGV: gen, then field, old bytes, new bytes, for each field.  HSET keeps the
  * key's expiry; gen and cid are not touched, so nobody has anything to hear.
  * What became a value of another type has an error for a gen, which is none.
  */
@@ -127,7 +127,7 @@ tokenctl_rotate_try(tokenctl_t *ctl, tokenctl_rotation_t *rotation,
     const tokenctl_connection_t *conn, int *changed)
 {
     size_t            argc;
-    ti_str_t          argv[11];
+    ti_str_t          argv[14];
     const char       *why;
     tokenctl_exit_t   rc;
 
@@ -146,6 +146,11 @@ tokenctl_rotate_try(tokenctl_t *ctl, tokenctl_rotation_t *rotation,
 
     if (rc == TOKENCTL_DONE) {
         rc = tokenctl_rotate_field(ctl, conn, TOKENCTL_FIELD_REFRESH, argv,
+                                   &argc, &why);
+    }
+
+    if (rc == TOKENCTL_DONE) {
+        rc = tokenctl_rotate_field(ctl, conn, TOKENCTL_FIELD_ACCOUNT, argv,
                                    &argc, &why);
     }
 

@@ -83,6 +83,7 @@ struct ngx_http_token_injector_ctx_s {
     ngx_uint_t                            step;
     ti_result_t                           result;
     const char                           *why;
+    int64_t                               retry_after;   /* 0: not said */
     ngx_uint_t                            status;    /* of a refusal */
     ngx_table_elt_t                      *headers[3];   /* its own */
 
@@ -104,6 +105,7 @@ struct ngx_http_token_injector_ctx_s {
 
     /* authorize */
 
+    ngx_http_token_injector_provider_t   *provider;  /* a call is about it */
     u_char                                key[TI_KEY_LEN];
 
     /* recall */
@@ -121,7 +123,6 @@ struct ngx_http_token_injector_ctx_s {
     /* refresh */
 
     ti_result_t                           fetched;
-    int64_t                               retry_after;   /* 0: any */
     ngx_msec_t                            late;      /* it waits until then */
     ngx_uint_t                            rounds;
 
@@ -215,6 +216,24 @@ extern ngx_http_token_injector_worker_t  ngx_http_token_injector_worker;
      ngx_http_get_module_loc_conf(r, ngx_http_token_injector_module))
 
 
+/* the one that a request is about, if any */
+
+static ngx_inline ngx_http_token_injector_provider_t *
+ngx_http_token_injector_about(ngx_http_token_injector_ctx_t *ctx)
+{
+    return ctx->conf->provider ? ctx->conf->provider : ctx->provider;
+}
+
+
+/* what a location takes from the request, and nobody else may see */
+
+static ngx_inline ngx_uint_t
+ngx_http_token_injector_takes(ngx_http_token_injector_loc_conf_t *conf)
+{
+    return conf->provider || conf->connections;
+}
+
+
 /* steps */
 
 ngx_int_t ngx_http_token_injector_access_handler(ngx_http_request_t *r);
@@ -228,6 +247,8 @@ ngx_int_t ngx_http_token_injector_refuse(ngx_http_token_injector_ctx_t *ctx,
 ngx_int_t ngx_http_token_injector_authenticate(
     ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_authorize(
+    ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_connections_await(
     ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_receive(ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_recall(ngx_http_token_injector_ctx_t *ctx);

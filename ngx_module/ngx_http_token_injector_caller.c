@@ -32,7 +32,8 @@ ngx_http_token_injector_authenticate(ngx_http_token_injector_ctx_t *ctx)
     ti_result_t   result;
     const char   *why;
 
-    if ((ctx->conf->provider || ctx->conf->claim_headers) && !ctx->hinted
+    if ((ngx_http_token_injector_takes(ctx->conf) || ctx->conf->claim_headers)
+        && !ctx->hinted
         && ngx_http_token_injector_strip(ctx->request, ctx->state, ctx->conf)
            != NGX_OK)
     {
@@ -43,7 +44,7 @@ ngx_http_token_injector_authenticate(ngx_http_token_injector_ctx_t *ctx)
     do {
         rc = ngx_http_token_injector_identify(ctx, &result, &why);
 
-        if (ctx->conf->provider) {
+        if (ngx_http_token_injector_takes(ctx->conf)) {
             ngx_http_token_injector_forget(ctx->request, ctx->token);
             ngx_http_token_injector_forget(ctx->request, ctx->user_key);
         }
@@ -382,6 +383,15 @@ ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
     }
 
     if (provider == NULL) {
+
+        if (ctx->conf->connections) {
+            rc = ngx_http_token_injector_connections_await(ctx);
+
+            if (rc != NGX_OK) {
+                return rc;
+            }
+        }
+
         if (!ctx->admitted) {
             ngx_http_token_injector_admit(ctx, NULL);
         }

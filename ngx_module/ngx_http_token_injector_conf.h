@@ -252,6 +252,9 @@ typedef struct {
     ngx_http_token_injector_provider_t  *provider;
     u_char                         policy[TI_SHA256_LEN];
 
+    ngx_uint_t                     connections;
+    ngx_http_token_injector_place_t  connections_place;
+
     ngx_uint_t                     status;       /* token_status: its form */
     ngx_http_token_injector_row_t *row;
 } ngx_http_token_injector_loc_conf_t;
@@ -337,6 +340,11 @@ char *ngx_http_token_injector_merge_claim_headers(ngx_conf_t *cf,
     ngx_http_token_injector_loc_conf_t *prev,
     ngx_http_token_injector_loc_conf_t *conf);
 
+char *ngx_http_token_injector_conf_connections(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+char *ngx_http_token_injector_merge_connections(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *prev,
+    ngx_http_token_injector_loc_conf_t *conf);
 char *ngx_http_token_injector_conf_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_int_t ngx_http_token_injector_status_blocks(ngx_conf_t *cf,

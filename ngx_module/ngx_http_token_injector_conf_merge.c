@@ -209,6 +209,12 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_token_injector_merge_connections(cf, prev, conf)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     return ngx_http_token_injector_merge_names(cf, mcf, conf);
 }
 

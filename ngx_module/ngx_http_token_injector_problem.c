@@ -244,6 +244,7 @@ ngx_http_token_injector_problem_header(ngx_http_token_injector_ctx_t *ctx)
 {
     u_char                  *p;
     size_t                   len;
+    ngx_http_token_injector_provider_t  *about;
     ngx_str_t               *provider;
     ngx_http_request_t      *r;
     const ti_result_info_t  *info;
@@ -255,7 +256,8 @@ ngx_http_token_injector_problem_header(ngx_http_token_injector_ctx_t *ctx)
     }
 
     info = ti_result_info(ctx->result);
-    provider = ctx->conf->provider ? &ctx->conf->provider->name : NULL;
+    about = ngx_http_token_injector_about(ctx);
+    provider = about ? &about->name : NULL;
 
     len = sizeof("{\"type\":\"\",\"title\":\"\",\"status\":123,"
                  "\"provider\":\"\"}\n")

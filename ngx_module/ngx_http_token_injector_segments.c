@@ -7,24 +7,10 @@
 
 #include "ngx_http_token_injector.h"
 
-#include "ti_segment.h"
+#include "ngx_http_token_injector_rules.h"
 
 
 #define NGX_HTTP_TOKEN_INJECTOR_SEGMENTS_VALID  1000     /* at the least */
-#define NGX_HTTP_TOKEN_INJECTOR_SEGMENTS_POOL   2048
-
-
-/* of one provider */
-
-typedef struct {
-    ngx_http_token_injector_provider_t  *provider;
-    uint64_t                             edition;    /* 0: not known yet */
-    u_char                               mark[TI_SHA256_LEN];
-    ti_segment_t                         segment;
-    ngx_pool_t                          *pool;       /* its memory */
-    unsigned                             present:1;  /* Redis has rules */
-    unsigned                             broken:1;   /* which can't be used */
-} ngx_http_token_injector_rules_t;
 
 
 struct ngx_http_token_injector_segments_s {
@@ -63,16 +49,8 @@ static void ngx_http_token_injector_segments_reply(void *data, ngx_int_t rc,
 static ngx_int_t ngx_http_token_injector_segments_take(
     ngx_http_token_injector_segments_t *segments,
     const ti_resp_reply_t *reply);
-static ngx_int_t ngx_http_token_injector_rules_take(
-    ngx_http_token_injector_segments_t *segments,
-    ngx_http_token_injector_rules_t *rules, const ti_resp_reply_t *value);
-static const char *ngx_http_token_injector_rules_read(
-    ngx_http_token_injector_segments_t *segments,
-    ngx_http_token_injector_rules_t *rules, ti_str_t value, size_t *line);
 static void ngx_http_token_injector_segments_wake(
     ngx_http_token_injector_segments_t *segments, ngx_int_t rc);
-static ngx_uint_t ngx_http_token_injector_rules_allow(
-    ngx_http_token_injector_ctx_t *ctx, const ti_segment_t *segment);
 static ngx_http_token_injector_rules_t *ngx_http_token_injector_rules(
     ngx_http_token_injector_provider_t *provider);
 
@@ -178,9 +156,7 @@ ngx_http_token_injector_segments_destroy(
     }
 
     for (i = 0; i < segments->nrules; i++) {
-        if (segments->rules[i].pool) {
-            ngx_destroy_pool(segments->rules[i].pool);
-        }
+        ngx_http_token_injector_rules_drop(&segments->rules[i]);
     }
 
     segments->nrules = 0;
@@ -332,8 +308,8 @@ ngx_http_token_injector_segments_take(
 
     for (i = 0; i < segments->nrules; i++) {
         if (segments->rules[i].provider
-            && ngx_http_token_injector_rules_take(segments,
-                                                  &segments->rules[i],
+            && ngx_http_token_injector_rules_take(&segments->rules[i],
+                                                  segments->crypto,
                                                   reply->elements[n++])
                != NGX_OK)
         {
@@ -342,112 +318,6 @@ ngx_http_token_injector_segments_take(
     }
 
     return NGX_OK;
-}
-
-
-/* a value that was here before is not looked at again */
-
-static ngx_int_t
-ngx_http_token_injector_rules_take(
-    ngx_http_token_injector_segments_t *segments,
-    ngx_http_token_injector_rules_t *rules, const ti_resp_reply_t *value)
-{
-    size_t       line;
-    u_char       mark[TI_SHA256_LEN];
-    ngx_uint_t   present;
-    const char  *why;
-
-    present = (value->type == TI_RESP_STRING);
-
-    if (present
-        && ti_crypto_sha256(segments->crypto, &value->str, 1, mark) != TI_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (rules->edition && rules->present == present
-        && (!present
-            || ngx_memcmp(mark, rules->mark, TI_SHA256_LEN) == 0))
-    {
-        return NGX_OK;
-    }
-
-    if (rules->pool) {
-        ngx_destroy_pool(rules->pool);
-        rules->pool = NULL;
-    }
-
-    if (rules->edition) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "token_provider \"%V\" is for whom %s",
-                      &rules->provider->name,
-                      present ? "the rules in its store say"
-                              : "its \"allow\" says");
-    }
-
-    rules->present = present;
-    rules->broken = 0;
-    rules->edition++;
-
-    if (!present) {
-        return NGX_OK;
-    }
-
-    ngx_memcpy(rules->mark, mark, TI_SHA256_LEN);
-
-    line = 0;
-    why = ngx_http_token_injector_rules_read(segments, rules, value->str,
-                                             &line);
-
-    if (why) {
-        rules->broken = 1;
-
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "token_provider \"%V\" is for nobody: the rules in its "
-                      "store can't be used, line %uz: %s; set them with "
-                      "\"tokenctl segment\"",
-                      &rules->provider->name, line, why);
-    }
-
-    return NGX_OK;
-}
-
-
-/* NULL, or why they can't be used */
-
-static const char *
-ngx_http_token_injector_rules_read(
-    ngx_http_token_injector_segments_t *segments,
-    ngx_http_token_injector_rules_t *rules, ti_str_t value, size_t *line)
-{
-    ti_str_t     text;
-    ti_pool_t    pool;
-    const char  *why;
-
-    if (ti_segment_verify(segments->crypto, segments->store->ring,
-                      ngx_http_token_injector_str(&rules->provider->name),
-                      value, &text)
-        != TI_OK)
-    {
-        return "they don't have the mark of this store's index key";
-    }
-
-    rules->pool = ngx_create_pool(NGX_HTTP_TOKEN_INJECTOR_SEGMENTS_POOL,
-                                  ngx_cycle->log);
-    if (rules->pool == NULL) {
-        return "out of memory";
-    }
-
-    pool = ngx_http_token_injector_pool(rules->pool);
-
-    if (ti_pool_copy(&pool, text, &text) != TI_OK) {
-        return "out of memory";
-    }
-
-    why = NULL;
-
-    return ti_segment_parse(&pool, text, &rules->segment, line, &why) == TI_OK
-           ? NULL : why;
 }
 
 
@@ -575,65 +445,20 @@ ngx_int_t
 ngx_http_token_injector_segment_allows(ngx_http_token_injector_ctx_t *ctx,
     ngx_http_token_injector_provider_t *provider, const char **why)
 {
-    json_t                           *claims;
-    ngx_array_t                      *allow;
     const char                       *reason;
     ngx_http_token_injector_rules_t  *rules;
 
-    allow = provider->allow;
     rules = ngx_http_token_injector_rules(provider);
 
     if (rules == NULL || rules->edition == 0) {
         return NGX_BUSY;
     }
 
-    if (rules->broken) {
-        reason = "the provider's rules in the store can't be used";
-
-    } else if (rules->present) {
-
-        if (ngx_http_token_injector_rules_allow(ctx, &rules->segment)) {
-            return NGX_OK;
-        }
-
-        reason = "no rule in the store is for this caller";
-
-    } else {
-
-        claims = allow ? ngx_http_token_injector_claims(ctx) : NULL;
-
-        if (allow == NULL
-            || (claims
-                && ti_claims_allowed(claims, allow->elts, allow->nelts)))
-        {
-            return NGX_OK;
-        }
-
-        reason = "no \"allow\" of the provider is for this caller";
-    }
+    reason = ngx_http_token_injector_rules_judge(rules, ctx);
 
     if (why) {
         *why = reason;
     }
 
-    return NGX_DECLINED;
-}
-
-
-/* everyone is who has no claims, too */
-
-static ngx_uint_t
-ngx_http_token_injector_rules_allow(ngx_http_token_injector_ctx_t *ctx,
-    const ti_segment_t *segment)
-{
-    size_t   rule;
-    json_t  *claims;
-
-    if (segment->kind == TI_SEGMENT_EVERYONE) {
-        return 1;
-    }
-
-    claims = ngx_http_token_injector_claims(ctx);
-
-    return claims && ti_segment_allows(segment, claims, &rule);
+    return reason ? NGX_DECLINED : NGX_OK;
 }

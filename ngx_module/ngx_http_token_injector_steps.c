@@ -121,7 +121,7 @@ ngx_http_token_injector_precontent_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_token_injector_module);
 
-    if (r == r->main && lcf->provider == NULL) {
+    if (r == r->main && !ngx_http_token_injector_takes(lcf)) {
 
         if (ctx && ctx->refused) {
             /* outvoted */
@@ -342,12 +342,14 @@ ngx_int_t
 ngx_http_token_injector_refuse(ngx_http_token_injector_ctx_t *ctx,
     ti_result_t result, const char *why)
 {
-    ngx_log_t               *log;
-    ngx_uint_t               level;
-    const ti_result_info_t  *info;
+    ngx_log_t                           *log;
+    ngx_uint_t                           level;
+    const ti_result_info_t              *info;
+    ngx_http_token_injector_provider_t  *provider;
 
     info = ti_result_info(result);
     log = ctx->request->connection->log;
+    provider = ngx_http_token_injector_about(ctx);
     level = ngx_http_token_injector_level(ctx, result);
 
     ctx->result = result;
@@ -361,9 +363,8 @@ ngx_http_token_injector_refuse(ngx_http_token_injector_ctx_t *ctx,
     ngx_log_error(level, log, 0,
                   "token injector: %s%s%V: %s",
                   info->name.data,
-                  ctx->conf->provider ? ", provider " : "",
-                  ctx->conf->provider ? &ctx->conf->provider->name
-                                      : &ctx->conf->inject,
+                  provider ? ", provider " : "",
+                  provider ? &provider->name : &ctx->conf->inject,
                   why);
 
     ngx_http_token_injector_flush(ctx->request);

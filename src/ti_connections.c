@@ -84,7 +84,8 @@ ti_connections_take(const ti_pool_t *pool, const json_t *object,
         ti_str_t    *text;
     } members[] = {
         { "code", &code->code }, { "state", &code->state },
-        { "iss", &code->iss }, { "error", &code->error }
+        { "iss", &code->iss }, { "error", &code->error },
+        { "admin_consent", &code->admin_consent }
     };
 
     for (i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
@@ -101,7 +102,9 @@ ti_connections_take(const ti_pool_t *pool, const json_t *object,
         return TI_DECLINED;
     }
 
-    if (code->code.len == 0 && code->error.len == 0) {
+    if (code->code.len == 0 && code->error.len == 0
+        && code->admin_consent.len == 0)
+    {
         *why = "no \"code\" in the body";
         return TI_DECLINED;
     }

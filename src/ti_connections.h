@@ -21,9 +21,10 @@ ti_result_t ti_connections_read_empty(ti_str_t body, const char **why);
 
 
 /*
- * What the browser came back with: "state", and "code" or "error"; an absent
- * one has data NULL, and one that is empty is no better than none.  Copied to
- * the pool; the code is the caller's to wipe.
+ * What the browser came back with: "state", and "code", "error" or, from an
+ * administrator's consent, "admin_consent", which is "True"; an absent one has
+ * data NULL, and one that is empty is no better than none.  Copied to the
+ * pool; the code is the caller's to wipe.
  */
 
 typedef struct {
@@ -31,6 +32,7 @@ typedef struct {
     ti_str_t  state;
     ti_str_t  iss;
     ti_str_t  error;
+    ti_str_t  admin_consent;
 } ti_connections_code_t;
 
 ti_result_t ti_connections_read_code(const ti_pool_t *pool, ti_str_t body,

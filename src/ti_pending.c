@@ -59,7 +59,7 @@ ti_pending_json(const ti_pending_t *pending)
     char    *text;
     json_t  *object;
 
-    object = json_pack("{s:s%, s:s%, s:s%, s:s%, s:s%}",
+    object = json_pack("{s:s%, s:s%, s:s%, s:s%, s:s%, s:b}",
                        "state", (const char *) pending->state,
                        (size_t) TI_OAUTH_SECRET_LEN,
                        "verifier", (const char *) pending->verifier,
@@ -71,7 +71,8 @@ ti_pending_json(const ti_pending_t *pending)
                        pending->scope.len,
                        "redirect_uri", pending->redirect_uri.len == 0 ? ""
                                 : (const char *) pending->redirect_uri.data,
-                       pending->redirect_uri.len);
+                       pending->redirect_uri.len,
+                       "admin", (int) pending->admin);
     if (object == NULL) {
         return NULL;
     }
@@ -145,6 +146,8 @@ ti_pending_take(const ti_pool_t *pool, const json_t *object,
     {
         return TI_DECLINED;
     }
+
+    pending->admin = json_is_true(json_object_get(object, "admin"));
 
     if (ti_pool_copy(pool, scope, &pending->scope) != TI_OK) {
         return TI_ERROR;

@@ -24,6 +24,7 @@ typedef struct {
     unsigned char  nonce[TI_OAUTH_SECRET_LEN];
     ti_str_t       scope;
     ti_str_t       redirect_uri;
+    unsigned       admin:1;                 /* an administrator's consent */
 } ti_pending_t;
 
 /* makes state, verifier and nonce */

@@ -86,6 +86,21 @@ is(tokenctl('show', @redis, @who, @key), 0, 'show');
 is(tokenctl('list', @redis), 0, 'list');
 is(tokenctl('list', @redis, '--database', '1'), 0, 'list of another database');
 
+# "Who may use what" of the operations page
+my $rules = write_file('mail.rules', "groups=mail-users\n");
+my $claims = write_file('claims.json', '{"groups":["mail-users"]}');
+my @provider = ('--provider', 'outlook');
+
+is(tokenctl('segment', @redis, @provider, '--rules-file', $rules), 0,
+   'segment');
+is(tokenctl('segment', @redis), 0, 'segment of all');
+is(tokenctl('explain', @redis, '--claims-file', $claims), 0, 'explain');
+like(read_file('tokenctl.out'), qr/^outlook: yes, by rule 1: /, 'and says it');
+wait_for(sub { get('/search/outlook/b', as => $alice)->status() == 403 },
+         'she is excluded');
+is(tokenctl('segment', @redis, @provider, '--clear'), 0, 'segment --clear');
+wait_for(sub { get('/search/outlook/b', as => $alice)->status() == 200 },
+         'and is not');
 
 
 # --- "Changing the sealing key" of the operations page, in its order

@@ -23,6 +23,8 @@
 //                        client's own, "robot" or another name, with
 //                        { dpop: true } one bound to a key; { access_token }
 //     GET /requests      [url, …], what others asked of the issuer
+//     GET /seen          [{ method, url, authorization }, …], of these the
+//                        scheme alone
 //     GET /calls         what others asked of the service
 //     POST /introspect   { token }: what the issuer says of it
 //     PUT /delay         { path: milliseconds, … } before it acts, from now on
@@ -31,7 +33,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { body, json, listen, reply } from '../../demo/lib/http.mjs';
+import { BROWSER, body, json, listen, reply } from '../../demo/lib/http.mjs';
 import { mailboxes } from '../../demo/lib/mail.mjs';
 import { signingKey, startProvider } from '../../demo/lib/provider.mjs';
 import { startService } from '../../demo/lib/service.mjs';
@@ -57,6 +59,7 @@ const accounts = Object.fromEntries(
     )),
 );
 
+const seen = [];
 let delays = {};
 
 const issuer = await startProvider({
@@ -69,7 +72,13 @@ const issuer = await startProvider({
     port: config.port,
     routes: config.routes,
     accessTokenTTL: config.accessTokenTTL,
-    before: ({ url }) => sleep(delays[url.split('?')[0]] ?? 0),
+    before: async ({ method, url, originalUrl, headers }) => {
+        if (headers['user-agent'] !== BROWSER) {
+            const [scheme] = (headers.authorization ?? '').split(' ');
+            seen.push({ method, url: originalUrl, authorization: scheme });
+        }
+        await sleep(delays[url.split('?')[0]] ?? 0);
+    },
     clients: [{
         client_id: PAGE.id,
         redirect_uris: [PAGE.redirectUri],
@@ -96,6 +105,7 @@ const service = config.service && await startService(
 
 const CONTROL = {
     'GET /requests': () => issuer.requests,
+    'GET /seen': () => seen,
     'GET /calls': () => service.calls,
     'POST /introspect': ({ token }) => introspect(token),
     'PUT /delay': (paths) => {

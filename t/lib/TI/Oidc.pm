@@ -27,6 +27,8 @@ package TI::Oidc;
 #     $vendor->endpoint('token')  its URL, as the discovery document says
 #     $vendor->introspect($token) what it says of it
 #     $vendor->delay('/token' => 200)  milliseconds, from now on
+#     $vendor->seen()             requests() in more detail: { method, url,
+#                                 authorization }, of this the scheme alone
 #     $vendor->calls()            what the service was asked since forget():
 #                                 { method, url, head, authorization, who };
 #                                 %%SERVICE_vendor%% is its address, and
@@ -149,6 +151,14 @@ sub requests {
     my ($p) = @_;
 
     my @all = @{$p->_control('GET', '/requests')};
+
+    return @all[$p->{seen} .. $#all];
+}
+
+sub seen {
+    my ($p) = @_;
+
+    my @all = @{$p->_control('GET', '/seen')};
 
     return @all[$p->{seen} .. $#all];
 }
