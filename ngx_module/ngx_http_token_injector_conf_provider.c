@@ -416,6 +416,7 @@ ngx_http_token_injector_provider_resolve(ngx_conf_t *cf,
 
     for (i = 0; i < mcf->providers.nelts; i++) {
 
+        provider[i]->index = i;
         provider[i]->store = ngx_http_token_injector_conf_find(&mcf->stores,
                                                     &provider[i]->store_name);
 
