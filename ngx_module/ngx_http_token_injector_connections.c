@@ -20,7 +20,7 @@ static ngx_int_t ngx_http_token_injector_call_create(ngx_http_request_t *r,
 static void ngx_http_token_injector_call_cleanup(void *data);
 static ngx_int_t ngx_http_token_injector_call_route(
     ngx_http_token_injector_call_t *call);
-static ngx_http_token_injector_route_t *ngx_http_token_injector_call_find(
+static ngx_http_token_injector_route_t *ngx_http_token_injector_call_match(
     ngx_http_token_injector_call_t *call, ngx_str_t *name,
     ngx_uint_t *methods);
 static ngx_int_t ngx_http_token_injector_call_allow(
@@ -263,6 +263,10 @@ ngx_http_token_injector_call_cleanup(void *data)
         }
     }
 
+    if (call->finding) {
+        ngx_http_token_injector_find_forget(&call->find);
+    }
+
     if (call->grant) {
         ngx_http_token_injector_grant_forget(call->grant);
     }
@@ -287,7 +291,7 @@ ngx_http_token_injector_call_route(ngx_http_token_injector_call_t *call)
     ngx_uint_t                        methods;
     ngx_http_token_injector_route_t  *route;
 
-    route = ngx_http_token_injector_call_find(call, &name, &methods);
+    route = ngx_http_token_injector_call_match(call, &name, &methods);
 
     if (methods == 0) {
         call->ctx->status = NGX_HTTP_NOT_FOUND;
@@ -328,7 +332,7 @@ ngx_http_token_injector_call_route(ngx_http_token_injector_call_t *call)
 /* NULL: not with this method, nor with any where methods is 0 */
 
 static ngx_http_token_injector_route_t *
-ngx_http_token_injector_call_find(ngx_http_token_injector_call_t *call,
+ngx_http_token_injector_call_match(ngx_http_token_injector_call_t *call,
     ngx_str_t *name, ngx_uint_t *methods)
 {
     u_char                           *p, *last;

@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_token_injector.h"
+#include "ngx_http_token_injector_endpoints.h"
 #include "ngx_http_token_injector_grant.h"
 
 #include "ti_connections.h"
@@ -68,6 +69,7 @@ struct ngx_http_token_injector_call_s {
     ngx_http_token_injector_redis_op_t   *op;
     ngx_http_token_injector_grant_t      *grant;
     ngx_http_token_injector_removal_t    *removal;
+    ngx_http_token_injector_find_t        find;
     ngx_uint_t                            asking;    /* for the list */
 
     /* a consent */
@@ -86,7 +88,9 @@ struct ngx_http_token_injector_call_s {
     ngx_http_token_injector_listed_t     *listed;
     ngx_uint_t                            nlisted;
 
+    unsigned                              finding:1;
     unsigned                              failed:1;  /* by the store */
+    unsigned                              iss:1;     /* comes back */
     unsigned                              consented:1;   /* administrator */
 };
 
@@ -133,6 +137,11 @@ ngx_int_t ngx_http_token_injector_call_ask(
 
 ngx_int_t ngx_http_token_injector_call_unasked(
     ngx_http_token_injector_call_t *call, ngx_int_t rc);
+
+/* a step: the provider's endpoints are known, or they cannot be */
+
+ngx_int_t ngx_http_token_injector_call_find(
+    ngx_http_token_injector_call_t *call);
 
 ngx_int_t ngx_http_token_injector_call_refuse(
     ngx_http_token_injector_call_t *call, ti_result_t result,

@@ -41,6 +41,8 @@ static ngx_int_t ngx_http_token_injector_consent_begin(
     ngx_http_token_injector_call_t *call);
 static ngx_int_t ngx_http_token_injector_consent_begin_admin(
     ngx_http_token_injector_call_t *call);
+static ngx_int_t ngx_http_token_injector_consent_lost(
+    ngx_http_token_injector_call_t *call);
 static ngx_int_t ngx_http_token_injector_consent_pend(
     ngx_http_token_injector_call_t *call, ti_str_t endpoint);
 static ti_rc_t ngx_http_token_injector_consent_url(
@@ -79,6 +81,9 @@ static ngx_int_t ngx_http_token_injector_consent_connected(
 
 ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_start[] = {
 
+    /* waits for: the provider's issuer, which says where its pages are */
+    { ngx_string("find"), ngx_http_token_injector_call_find },
+
     /* waits for: Redis, which keeps what is pending */
     { ngx_string("begin"), ngx_http_token_injector_consent_begin },
 
@@ -88,6 +93,9 @@ ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_start[] = {
 
 ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_admin[] = {
 
+    /* waits for: the provider's issuer, which says where its pages are */
+    { ngx_string("find"), ngx_http_token_injector_call_find },
+
     /* waits for: Redis, likewise */
     { ngx_string("begin admin"), ngx_http_token_injector_consent_begin_admin },
 
@@ -96,6 +104,9 @@ ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_admin[] = {
 
 
 ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_code[] = {
+
+    /* waits for: the provider's issuer, which says where its pages are */
+    { ngx_string("find"), ngx_http_token_injector_call_find },
 
     /* waits for: Redis, which gives it back once */
     { ngx_string("take"), ngx_http_token_injector_consent_take },
@@ -110,11 +121,18 @@ ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_code[] = {
 static ngx_int_t
 ngx_http_token_injector_consent_begin(ngx_http_token_injector_call_t *call)
 {
-    ngx_str_t  *endpoint;
+    ngx_str_t                                   endpoint;
+    const ngx_http_token_injector_endpoints_t  *endpoints;
 
-    endpoint = &call->provider->authorization_endpoint;
+    endpoints = ngx_http_token_injector_endpoints(call->provider);
 
-    if (endpoint->len == 0) {
+    if (endpoints == NULL) {
+        return ngx_http_token_injector_consent_lost(call);
+    }
+
+    endpoint = endpoints->authorization;
+
+    if (endpoint.len == 0) {
         return ngx_http_token_injector_call_refuse(call,
                                    TI_RESULT_REQUEST_INVALID,
                                    "the provider has no "
@@ -122,7 +140,16 @@ ngx_http_token_injector_consent_begin(ngx_http_token_injector_call_t *call)
     }
 
     return ngx_http_token_injector_consent_pend(call,
-                                       ngx_http_token_injector_str(endpoint));
+                                      ngx_http_token_injector_str(&endpoint));
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_consent_lost(ngx_http_token_injector_call_t *call)
+{
+    return ngx_http_token_injector_call_refuse(call,
+                                   TI_RESULT_PROVIDER_UNAVAILABLE,
+                                   "its endpoints are not known");
 }
 
 
@@ -408,9 +435,10 @@ ngx_http_token_injector_consent_begun(ngx_http_token_injector_call_t *call)
 static ngx_int_t
 ngx_http_token_injector_consent_take(ngx_http_token_injector_call_t *call)
 {
-    ti_pool_t     pool;
-    ti_result_t   result;
-    const char   *why;
+    ti_pool_t                                   pool;
+    ti_result_t                                 result;
+    const char                                 *why;
+    const ngx_http_token_injector_endpoints_t  *endpoints;
 
     pool = ngx_http_token_injector_pool(call->request->pool);
 
@@ -421,6 +449,15 @@ ngx_http_token_injector_consent_take(ngx_http_token_injector_call_t *call)
     if (result != TI_RESULT_OK) {
         return ngx_http_token_injector_call_refuse(call, result, why);
     }
+
+    endpoints = ngx_http_token_injector_endpoints(call->provider);
+
+    if (endpoints == NULL) {
+        /* whether it is this provider's answer cannot be told */
+        return ngx_http_token_injector_consent_lost(call);
+    }
+
+    call->iss = endpoints->iss;
 
     if (ngx_http_token_injector_call_names(call, call->provider, &call->user,
                                            &call->device)
@@ -506,7 +543,7 @@ ngx_http_token_injector_consent_return(ngx_http_token_injector_call_t *call,
     if (!call->pending.admin) {
         return ti_oauth_code_return(&back,
                       ngx_http_token_injector_str(&call->provider->issuer),
-                      0, why);
+                      call->iss, why);
     }
 
     if (back.error.data == NULL

@@ -72,12 +72,15 @@ static ngx_int_t ngx_http_token_injector_revoke(
     ngx_http_token_injector_revocation_t *revocation);
 static ngx_int_t ngx_http_token_injector_revoke_request(
     ngx_http_token_injector_revocation_t *revocation, const ti_pool_t *pool,
-    ti_oauth_request_t *request);
+    const ngx_str_t *endpoint, ti_oauth_request_t *request);
 static void ngx_http_token_injector_revoked(void *data, ngx_int_t rc,
     ngx_http_token_injector_fetch_reply_t *reply, const char *why);
 
 
 ngx_http_token_injector_call_step_t  ngx_http_token_injector_call_remove[] = {
+
+    /* waits for: the provider's issuer, which says where to revoke */
+    { ngx_string("find"), ngx_http_token_injector_call_find },
 
     /* waits for: Redis, and the revocation endpoint for as long as it has */
     { ngx_string("remove"), ngx_http_token_injector_remove_begin },
@@ -277,8 +280,10 @@ static void
 ngx_http_token_injector_removal_reply(void *data, ngx_int_t rc, ngx_uint_t n,
     const ti_resp_reply_t *reply, ngx_uint_t last)
 {
-    ngx_uint_t                          i;
     ngx_http_token_injector_removal_t  *removal = data;
+
+    ngx_uint_t                                  i;
+    const ngx_http_token_injector_endpoints_t  *endpoints;
 
     if (rc != NGX_OK || reply->type != TI_RESP_ARRAY) {
         ngx_http_token_injector_removal_tell(removal, NGX_ERROR);
@@ -286,7 +291,9 @@ ngx_http_token_injector_removal_reply(void *data, ngx_int_t rc, ngx_uint_t n,
         return;
     }
 
-    if (removal->provider->revocation_endpoint.len) {
+    endpoints = ngx_http_token_injector_endpoints(removal->provider);
+
+    if (endpoints && endpoints->revocation.len) {
         ngx_http_token_injector_removal_open(removal, reply);
     }
 
@@ -403,24 +410,32 @@ static ngx_int_t
 ngx_http_token_injector_revoke(
     ngx_http_token_injector_revocation_t *revocation)
 {
-    ngx_int_t                                 rc;
-    ngx_pool_t                               *pool;
-    ti_pool_t                                 tp;
-    ti_oauth_request_t                        request;
-    ngx_http_token_injector_provider_t       *provider;
-    ngx_http_token_injector_fetch_request_t   asked;
+    ngx_int_t                                   rc;
+    ngx_pool_t                                 *pool;
+    ti_pool_t                                   tp;
+    ti_oauth_request_t                          request;
+    ngx_http_token_injector_provider_t         *provider;
+    ngx_http_token_injector_fetch_request_t     asked;
+    const ngx_http_token_injector_endpoints_t  *endpoints;
 
     provider = revocation->removal->provider;
     pool = revocation->removal->pool;
     tp = ngx_http_token_injector_pool(pool);
 
-    rc = ngx_http_token_injector_revoke_request(revocation, &tp, &request);
+    endpoints = ngx_http_token_injector_endpoints(provider);
 
+    if (endpoints == NULL) {
+        return NGX_DECLINED;
+    }
+
+    asked.url = endpoints->revocation;
+
+    rc = ngx_http_token_injector_revoke_request(revocation, &tp, &asked.url,
+                                                &request);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    asked.url = provider->revocation_endpoint;
     asked.authorization.data = (u_char *) request.authorization.data;
     asked.authorization.len = request.authorization.len;
     asked.body.data = (u_char *) request.body.data;
@@ -440,9 +455,10 @@ ngx_http_token_injector_revoke(
 static ngx_int_t
 ngx_http_token_injector_revoke_request(
     ngx_http_token_injector_revocation_t *revocation, const ti_pool_t *pool,
-    ti_oauth_request_t *request)
+    const ngx_str_t *endpoint, ti_oauth_request_t *request)
 {
     ti_rc_t                              rc;
+    ngx_uint_t                           n;
     ti_random_t                          random;
     ti_oauth_client_t                    client;
     ngx_http_token_injector_provider_t  *provider;
@@ -462,9 +478,8 @@ ngx_http_token_injector_revoke_request(
         }
 
         if (ti_signer_assertion(provider->signer, pool, &random, client.id,
-                          ngx_http_token_injector_str(
-                                                  &provider->token_endpoint),
-                          ngx_time(), &client.secret)
+                                ngx_http_token_injector_str((ngx_str_t *) endpoint),
+                                ngx_time(), &client.secret)
             != TI_OK)
         {
             return NGX_ERROR;
@@ -482,7 +497,10 @@ ngx_http_token_injector_revoke_request(
             return NGX_DECLINED;
         }
 
-        client.secret = provider->secrets[revocation->secret++];
+        n = (ngx_http_token_injector_secret(provider) + revocation->secret++)
+            % provider->nsecrets;
+
+        client.secret = provider->secrets[n];
     }
 
     rc = ti_oauth_revocation_request(pool, &client, revocation->token,
@@ -527,10 +545,11 @@ ngx_http_token_injector_revoked(void *data, ngx_int_t rc,
 
     if (result != TI_RESULT_OK) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "token injector: provider %V, revocation of %*s: "
-                      "\"%V\" %s", &provider->name, revocation->hint.len,
-                      revocation->hint.data, &provider->revocation_endpoint,
-                      why);
+                      "token injector: provider \"%V\": its revocation "
+                      "endpoint %s; the connection is gone here, and its %*s "
+                      "may be good there until it ends",
+                      &provider->name, why, revocation->hint.len,
+                      revocation->hint.data);
     }
 
     if (--removal->left == 0) {

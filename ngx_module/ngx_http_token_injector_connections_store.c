@@ -5,6 +5,9 @@
 #include "ngx_http_token_injector_connections.h"
 
 
+static void ngx_http_token_injector_call_found(void *data, const char *why);
+
+
 /* as Redis knows them: user, and device where the provider asks for a key */
 
 ngx_int_t
@@ -98,4 +101,37 @@ ngx_http_token_injector_call_unasked(ngx_http_token_injector_call_t *call,
 
     return ngx_http_token_injector_call_refuse(call, TI_RESULT_INTERNAL_ERROR,
                                                "out of memory");
+}
+
+
+/* a provider whose endpoints are not known is who asks' to judge */
+
+ngx_int_t
+ngx_http_token_injector_call_find(ngx_http_token_injector_call_t *call)
+{
+    if (ngx_http_token_injector_endpoints(call->provider)) {
+        return NGX_OK;
+    }
+
+    call->find.handler = ngx_http_token_injector_call_found;
+    call->find.data = call;
+
+    if (ngx_http_token_injector_find(call->provider, &call->find) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    call->finding = 1;
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_token_injector_call_found(void *data, const char *why)
+{
+    ngx_http_token_injector_call_t  *call = data;
+
+    call->finding = 0;
+
+    ngx_http_token_injector_call_resume(call);
 }

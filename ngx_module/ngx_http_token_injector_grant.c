@@ -335,8 +335,8 @@ ngx_http_token_injector_grant_log(ngx_http_token_injector_grant_t *grant)
     }
 
     ngx_log_error(level, ngx_cycle->log, 0,
-                  "token injector: no tokens of provider \"%V\", %V: %s",
-                  &grant->conf.provider->name, &info->name,
+                  "token injector: no tokens of provider \"%V\", %s: %s",
+                  &grant->conf.provider->name, info->name.data,
                   grant->granted.why);
 }
 
