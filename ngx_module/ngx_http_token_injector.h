@@ -120,7 +120,13 @@ struct ngx_http_token_injector_ctx_s {
     ti_answer_t                           answer;
     ngx_http_token_injector_cache_e       cache;
 
-    /* join */
+    /* refresh */
+
+    ti_result_t                           fetched;
+    ngx_msec_t                            late;      /* it waits until then */
+    ngx_uint_t                            rounds;
+
+    /* join; refresh waits with the same */
 
     ngx_event_t                           wait;
     ngx_msec_t                            patience;  /* until then */
@@ -158,6 +164,9 @@ struct ngx_http_token_injector_ctx_s {
     unsigned                              answered:1;   /* by Redis */
     unsigned                              failed:1;     /* by Redis */
     unsigned                              renewed:1;    /* by a confirmation */
+    unsigned                              lacks_token:1;
+    unsigned                              waits_token:1;
+    unsigned                              told:1;
     unsigned                              cacheable:1;  /* has a digest */
     unsigned                              asked:1;      /* for the answer */
     unsigned                              keepable:1;   /* as requests go */
@@ -245,6 +254,7 @@ ngx_int_t ngx_http_token_injector_receive(ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_recall(ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_join(ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_unseal(ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_refresh(ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_inject(ngx_http_token_injector_ctx_t *ctx);
 
 /* the caller, for who asks before or beside the steps */
@@ -256,6 +266,15 @@ void ngx_http_token_injector_admit(ngx_http_token_injector_ctx_t *ctx,
     ti_str_t *token);
 u_char *ngx_http_token_injector_user_key(ngx_http_token_injector_ctx_t *ctx);
 json_t *ngx_http_token_injector_claims(ngx_http_token_injector_ctx_t *ctx);
+
+/* app-only tokens */
+
+ngx_int_t ngx_http_token_injector_app_init(ngx_cycle_t *cycle,
+    ngx_http_token_injector_main_conf_t *mcf);
+void ngx_http_token_injector_app_exit(void);
+ngx_int_t ngx_http_token_injector_lacking(ngx_http_token_injector_ctx_t *ctx,
+    ti_result_t result, const char *why);
+void ngx_http_token_injector_app_leave(ngx_http_token_injector_ctx_t *ctx);
 
 /* changes of connections, made by whomever */
 

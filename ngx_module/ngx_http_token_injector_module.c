@@ -153,7 +153,8 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_http_token_injector_keys_init_process(cycle, mcf) != NGX_OK
-        || ngx_http_token_injector_endpoints_init(cycle, mcf) != NGX_OK)
+        || ngx_http_token_injector_endpoints_init(cycle, mcf) != NGX_OK
+        || ngx_http_token_injector_app_init(cycle, mcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -226,6 +227,7 @@ ngx_http_token_injector_exit_process(ngx_cycle_t *cycle)
 {
     ngx_uint_t  i;
 
+    ngx_http_token_injector_app_exit();
     ngx_http_token_injector_grants_exit();
     ngx_http_token_injector_keys_exit_process();
 

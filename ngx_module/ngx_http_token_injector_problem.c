@@ -57,19 +57,17 @@ ngx_http_token_injector_problem_begin(ngx_http_token_injector_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    if (info->retry_after) {
+    if (info->retry_after || ctx->retry_after > 0) {
         p = ngx_pnalloc(r->pool, NGX_INT64_LEN);
         if (p == NULL) {
             return NGX_ERROR;
         }
 
-        /* the provider's own; else not all at the same time */
-
+        /* as the provider said; or not all at the same time */
         value.data = p;
         value.len = ngx_sprintf(p, "%L", ctx->retry_after > 0
                                 ? ctx->retry_after
-                                : (int64_t) (1 + ngx_random() % 5))
-                    - p;
+                                : (int64_t) (1 + ngx_random() % 5)) - p;
 
         ctx->headers[1] = ngx_http_token_injector_add_header(r, "Retry-After",
                                                              &value);

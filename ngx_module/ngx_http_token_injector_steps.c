@@ -39,6 +39,9 @@ static ngx_http_token_injector_step_t  ngx_http_token_injector_steps[] = {
     /*              -                 the access token */
     { ngx_string("unseal"), ngx_http_token_injector_unseal },
 
+    /*              token endpoint    a fresh token, once for all who wait */
+    { ngx_string("refresh"), ngx_http_token_injector_refresh },
+
     /*              another request   one upstream call for all who ask */
     { ngx_string("join"), ngx_http_token_injector_join },
 
@@ -50,7 +53,7 @@ static ngx_http_token_injector_step_t  ngx_http_token_injector_steps[] = {
 
 #define NGX_HTTP_TOKEN_INJECTOR_ACCESS_STEPS  2  /* judge the caller */
 #define NGX_HTTP_TOKEN_INJECTOR_RECALL_STEP   3
-#define NGX_HTTP_TOKEN_INJECTOR_ALL_STEPS     7
+#define NGX_HTTP_TOKEN_INJECTOR_ALL_STEPS     8
 
 
 static ngx_http_token_injector_ctx_t *ngx_http_token_injector_create_ctx(

@@ -77,6 +77,7 @@ ngx_http_token_injector_cleanup(void *data)
 
         ngx_http_token_injector_leave(ctx);
         ngx_http_token_injector_keys_leave(ctx);
+        ngx_http_token_injector_app_leave(ctx);
         ngx_http_token_injector_segment_leave(ctx);
 
         if (ctx->claims) {
