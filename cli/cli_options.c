@@ -59,6 +59,8 @@ static const tokenctl_option_t  tokenctl_options[TOKENCTL_OPT_LAST] = {
         { "clear", NULL, "remove the provider's rules" },
     [TOKENCTL_OPT_CLAIMS_FILE] =
         { "claims-file", "F|-", "the claims of a caller's token, as JSON" },
+    [TOKENCTL_OPT_CURSOR] =
+        { "cursor", "C", "go on where an interrupted run ended" },
     [TOKENCTL_OPT_JSON] =
         { "json", NULL, "one JSON object a line" },
 

@@ -72,16 +72,16 @@ static const tokenctl_verb_t  tokenctl_verbs[] = {
       tokenctl_delete },
 
     { "list",
-      "STORE [WHO] [--json]",
+      "STORE [WHO] [--cursor C] [--json]",
       "print the connections",
-      TOKENCTL_STORE|TOKENCTL_WHO|tokenctl_bit(JSON),
+      TOKENCTL_STORE|TOKENCTL_WHO|tokenctl_bit(CURSOR)|tokenctl_bit(JSON),
       TOKENCTL_STORE_NEEDS,
       tokenctl_list },
 
     { "rotate",
-      "STORE",
+      "STORE [--cursor C]",
       "seal every connection with the first sealing key",
-      TOKENCTL_STORE,
+      TOKENCTL_STORE|tokenctl_bit(CURSOR),
       TOKENCTL_STORE_NEEDS,
       tokenctl_rotate },
 

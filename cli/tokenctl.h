@@ -58,6 +58,7 @@ typedef enum {
     TOKENCTL_OPT_RULES_FILE,
     TOKENCTL_OPT_CLEAR,
     TOKENCTL_OPT_CLAIMS_FILE,
+    TOKENCTL_OPT_CURSOR,
     TOKENCTL_OPT_JSON,
 
     TOKENCTL_OPT_OUT,
@@ -309,7 +310,11 @@ struct tokenctl_scan_s {
     ti_str_t           user;                /* empty: of all */
     uint64_t           seen;
     uint64_t           skipped;             /* no connections of ours */
+    char               cursor[TI_DECIMAL_LEN + 1];  /* to go on from there */
 };
+
+/* SIGINT or SIGTERM came: tokenctl_scan() ends soon, and FAILED */
+int tokenctl_scan_stopped(void);
 
 tokenctl_exit_t tokenctl_scan(tokenctl_t *ctl, tokenctl_scan_t *scan);
 

@@ -9,6 +9,9 @@
 static ngx_int_t ngx_http_token_injector_merge_vary(ngx_conf_t *cf,
     ngx_http_token_injector_loc_conf_t *prev,
     ngx_http_token_injector_loc_conf_t *conf);
+static char *ngx_http_token_injector_merge_alone(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *conf, ngx_uint_t own_cache,
+    ngx_uint_t own_require);
 static char *ngx_http_token_injector_merge_names(ngx_conf_t *cf,
     ngx_http_token_injector_main_conf_t *mcf,
     ngx_http_token_injector_loc_conf_t *conf);
@@ -157,12 +160,10 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_http_token_injector_loc_conf_t  *conf = child;
 
     ngx_uint_t                            own_cache, own_require;
-    ngx_http_core_loc_conf_t             *clcf;
     ngx_http_token_injector_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf,
                                              ngx_http_token_injector_module);
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     own_cache = (conf->cache != NGX_CONF_UNSET && conf->cache != 0);
     own_require = (conf->require != NGX_CONF_UNSET_PTR);
@@ -191,6 +192,33 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_token_injector_merge_alone(cf, conf, own_cache, own_require)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_token_injector_merge_connections(cf, prev, conf)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_token_injector_merge_names(cf, mcf, conf);
+}
+
+
+/* what means nothing without another directive */
+
+static char *
+ngx_http_token_injector_merge_alone(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *conf, ngx_uint_t own_cache,
+    ngx_uint_t own_require)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
     if (own_cache && conf->inject.len == 0 && clcf->name.len) {
         ngx_http_token_injector_conf_error(cf, NGX_LOG_WARN,
                           &conf->cache_place,
@@ -209,13 +237,7 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_token_injector_merge_connections(cf, prev, conf)
-        != NGX_CONF_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    return ngx_http_token_injector_merge_names(cf, mcf, conf);
+    return NGX_CONF_OK;
 }
 
 

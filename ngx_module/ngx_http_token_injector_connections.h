@@ -107,6 +107,12 @@ extern ngx_http_token_injector_call_step_t
     ngx_http_token_injector_call_remove[];
 
 
+/* NGX_OK: there is such a call, and it may be this caller's */
+
+ngx_int_t ngx_http_token_injector_call_route(
+    ngx_http_token_injector_call_t *call);
+
+
 /* for the steps */
 
 ngx_uint_t ngx_http_token_injector_call_allowed(
@@ -153,6 +159,18 @@ ngx_int_t ngx_http_token_injector_call_answer(
 
 void ngx_http_token_injector_call_resume(
     ngx_http_token_injector_call_t *call);
+
+
+/* of consents; a script of both calls, which gets what is sealed, if any */
+
+ngx_int_t ngx_http_token_injector_consent_lost(
+    ngx_http_token_injector_call_t *call);
+ti_str_t ngx_http_token_injector_consent_nonce(
+    ngx_http_token_injector_call_t *call);
+void ngx_http_token_injector_consent_ref(
+    ngx_http_token_injector_call_t *call, ti_record_ref_t *ref);
+ngx_int_t ngx_http_token_injector_consent_eval(
+    ngx_http_token_injector_call_t *call, ngx_str_t *script, ti_str_t state);
 
 
 /*

@@ -72,7 +72,7 @@ static ngx_int_t ngx_http_token_injector_revoke(
     ngx_http_token_injector_revocation_t *revocation);
 static ngx_int_t ngx_http_token_injector_revoke_request(
     ngx_http_token_injector_revocation_t *revocation, const ti_pool_t *pool,
-    const ngx_str_t *endpoint, ti_oauth_request_t *request);
+    ngx_str_t *endpoint, ti_oauth_request_t *request);
 static void ngx_http_token_injector_revoked(void *data, ngx_int_t rc,
     ngx_http_token_injector_fetch_reply_t *reply, const char *why);
 
@@ -455,7 +455,7 @@ ngx_http_token_injector_revoke(
 static ngx_int_t
 ngx_http_token_injector_revoke_request(
     ngx_http_token_injector_revocation_t *revocation, const ti_pool_t *pool,
-    const ngx_str_t *endpoint, ti_oauth_request_t *request)
+    ngx_str_t *endpoint, ti_oauth_request_t *request)
 {
     ti_rc_t                              rc;
     ngx_uint_t                           n;
@@ -478,7 +478,7 @@ ngx_http_token_injector_revoke_request(
         }
 
         if (ti_signer_assertion(provider->signer, pool, &random, client.id,
-                                ngx_http_token_injector_str((ngx_str_t *) endpoint),
+                                ngx_http_token_injector_str(endpoint),
                                 ngx_time(), &client.secret)
             != TI_OK)
         {

@@ -321,7 +321,8 @@ for my $after (0, 0.0005, 0.001, 0.002, 0.004, 0.008) {
     $hasty->close();
     wait_for(sub { get('/mail/1', as => $who)->status() == 200 },
              'the connection');
-    is(scalar(grep { index($_->{body}, "%21h$after&") >= 0 } $idp->requests()), 1,
+    is(scalar(grep { index($_->{body}, "%21h$after&") >= 0 }
+              $idp->requests()), 1,
        "gone after $after s: exchanged once");
 }
 
