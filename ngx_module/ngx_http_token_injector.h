@@ -307,7 +307,8 @@ void ngx_http_token_injector_segments_load(
 
 /*
  * Are the rules here that Redis has for the provider?  NGX_AGAIN: the request
- * waits, and its steps go on when they are.  NGX_BUSY: the store is away.
+ * waits, and its steps go on when they are.  NGX_BUSY: the store is away,
+ * and ctx->why.
  */
 ngx_int_t ngx_http_token_injector_segment_await(
     ngx_http_token_injector_ctx_t *ctx,

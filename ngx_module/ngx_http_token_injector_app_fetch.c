@@ -43,16 +43,16 @@ static void ngx_http_token_injector_app_unlock(
 
 /* ours already where the reply to the first try was lost */
 
-static const char  ngx_http_token_injector_app_take[] =
+static ngx_str_t  ngx_http_token_injector_app_take = ngx_string(
     "local owner = redis.call('GET', KEYS[1])\n"
     "if owner then return owner == ARGV[1] and 1 or 0 end\n"
     "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
-    "return 1\n";
+    "return 1\n");
 
-static const char  ngx_http_token_injector_app_release[] =
+static ngx_str_t  ngx_http_token_injector_app_release = ngx_string(
     "if redis.call('GET', KEYS[1]) == ARGV[1] then\n"
     "return redis.call('DEL', KEYS[1]) end\n"
-    "return 0\n";
+    "return 0\n");
 
 
 void
@@ -270,8 +270,7 @@ ngx_http_token_injector_app_ask(ngx_http_token_injector_app_t *app,
     ngx_str_t  argv[6];
 
     ngx_str_set(&argv[0], "EVAL");
-    argv[1].data = (u_char *) ngx_http_token_injector_app_take;
-    argv[1].len = sizeof(ngx_http_token_injector_app_take) - 1;
+    argv[1] = ngx_http_token_injector_app_take;
     ngx_str_set(&argv[2], "1");
     argv[3].data = (u_char *) app->lock.data;
     argv[3].len = app->lock.len;
@@ -567,8 +566,7 @@ ngx_http_token_injector_app_unlock(ngx_http_token_injector_app_t *app)
     }
 
     ngx_str_set(&argv[0], "EVAL");
-    argv[1].data = (u_char *) ngx_http_token_injector_app_release;
-    argv[1].len = sizeof(ngx_http_token_injector_app_release) - 1;
+    argv[1] = ngx_http_token_injector_app_release;
     ngx_str_set(&argv[2], "1");
     argv[3].data = (u_char *) app->lock.data;
     argv[3].len = app->lock.len;

@@ -445,9 +445,7 @@ ngx_http_token_injector_segment(ngx_http_token_injector_ctx_t *ctx)
 
         if (rc != NGX_OK) {
             return ngx_http_token_injector_refuse(ctx,
-                                   TI_RESULT_STORE_UNAVAILABLE,
-                                   "the store did not say whom the provider "
-                                   "is for");
+                                   TI_RESULT_STORE_UNAVAILABLE, ctx->why);
         }
     }
 

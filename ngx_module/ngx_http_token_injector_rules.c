@@ -8,6 +8,8 @@
 #define NGX_HTTP_TOKEN_INJECTOR_RULES_POOL  2048
 
 
+static ngx_int_t ngx_http_token_injector_rules_id(
+    ngx_http_token_injector_rules_t *rules, ti_crypto_t *crypto, u_char *id);
 static const char *ngx_http_token_injector_rules_read(
     ngx_http_token_injector_rules_t *rules, ti_crypto_t *crypto,
     ti_str_t value, size_t *line);
@@ -19,17 +21,17 @@ static ngx_uint_t ngx_http_token_injector_rules_allow(
 
 ngx_int_t
 ngx_http_token_injector_rules_take(ngx_http_token_injector_rules_t *rules,
-    ti_crypto_t *crypto, const ti_resp_reply_t *value)
+    ti_crypto_t *crypto, const ti_str_t *value)
 {
     size_t       line;
     u_char       mark[TI_SHA256_LEN];
     ngx_uint_t   present;
     const char  *why;
 
-    present = (value->type == TI_RESP_STRING);
+    present = (value != NULL);
 
     if (present
-        && ti_crypto_sha256(crypto, &value->str, 1, mark) != TI_OK)
+        && ti_crypto_sha256(crypto, value, 1, mark) != TI_OK)
     {
         return NGX_ERROR;
     }
@@ -62,7 +64,7 @@ ngx_http_token_injector_rules_take(ngx_http_token_injector_rules_t *rules,
     ngx_memcpy(rules->mark, mark, TI_SHA256_LEN);
 
     line = 0;
-    why = ngx_http_token_injector_rules_read(rules, crypto, value->str,
+    why = ngx_http_token_injector_rules_read(rules, crypto, *value,
                                              &line);
 
     if (why) {
@@ -113,6 +115,87 @@ ngx_http_token_injector_rules_read(ngx_http_token_injector_rules_t *rules,
 
     return ti_segment_parse(&pool, text, &rules->segment, line, &why) == TI_OK
            ? NULL : why;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_rules_id(ngx_http_token_injector_rules_t *rules,
+    ti_crypto_t *crypto, u_char *id)
+{
+    ti_str_t  fields[3];
+
+    fields[0] = ti_str("rules");
+    fields[1] = ti_str_from(rules->provider->store->id, TI_SHA256_LEN);
+    fields[2] = ngx_http_token_injector_str(&rules->provider->name);
+
+    return ti_crypto_sha256_enc(crypto, fields, 3, id) == TI_OK ? NGX_OK
+                                                                : NGX_ERROR;
+}
+
+
+/* a byte says whether there are any */
+
+void
+ngx_http_token_injector_rules_share(ngx_http_token_injector_rules_t *rules,
+    ti_crypto_t *crypto, ngx_shm_zone_t *memory, const ti_str_t *value)
+{
+    u_char     id[TI_SHA256_LEN], *p;
+    ngx_str_t  text;
+
+    if (ngx_http_token_injector_rules_id(rules, crypto, id) != NGX_OK) {
+        return;
+    }
+
+    text.len = 1 + (value ? value->len : 0);
+    text.data = ngx_alloc(text.len, ngx_cycle->log);
+
+    if (text.data == NULL) {
+        return;
+    }
+
+    p = text.data;
+    *p++ = (value != NULL);
+
+    if (value && value->len) {
+        ngx_memcpy(p, value->data, value->len);
+    }
+
+    (void) ngx_http_token_injector_memory_put(memory,
+                                  NGX_HTTP_TOKEN_INJECTOR_RULES, id, &text,
+                                  rules->provider->store->local_valid + 1);
+
+    ngx_free(text.data);
+}
+
+
+void
+ngx_http_token_injector_rules_recall(ngx_http_token_injector_rules_t *rules,
+    ti_crypto_t *crypto, ngx_shm_zone_t *memory)
+{
+    u_char       id[TI_SHA256_LEN];
+    ti_str_t     value;
+    ngx_str_t    text;
+    ngx_pool_t  *pool;
+
+    pool = ngx_create_pool(NGX_HTTP_TOKEN_INJECTOR_RULES_POOL, ngx_cycle->log);
+    if (pool == NULL) {
+        return;
+    }
+
+    if (ngx_http_token_injector_rules_id(rules, crypto, id) == NGX_OK
+        && ngx_http_token_injector_memory_get(memory,
+                                   NGX_HTTP_TOKEN_INJECTOR_RULES, id, pool,
+                                   &text)
+           == NGX_OK)
+    {
+        value = ti_str_from(text.data + 1, text.len - 1);
+
+        (void) ngx_http_token_injector_rules_take(rules, crypto,
+                                                  text.data[0] ? &value
+                                                               : NULL);
+    }
+
+    ngx_destroy_pool(pool);
 }
 
 

@@ -22,10 +22,21 @@ typedef struct {
 } ngx_http_token_injector_rules_t;
 
 
-/* what Redis says of them: a string, or none */
+/* what Redis says of them; NULL: there are none */
 ngx_int_t ngx_http_token_injector_rules_take(
     ngx_http_token_injector_rules_t *rules, ti_crypto_t *crypto,
-    const ti_resp_reply_t *value);
+    const ti_str_t *value);
+
+/*
+ * The shared zone has what a worker of this node was told last, for a worker
+ * that starts while the store is away.
+ */
+void ngx_http_token_injector_rules_share(
+    ngx_http_token_injector_rules_t *rules, ti_crypto_t *crypto,
+    ngx_shm_zone_t *memory, const ti_str_t *value);
+void ngx_http_token_injector_rules_recall(
+    ngx_http_token_injector_rules_t *rules, ti_crypto_t *crypto,
+    ngx_shm_zone_t *memory);
 void ngx_http_token_injector_rules_drop(
     ngx_http_token_injector_rules_t *rules);
 

@@ -16,6 +16,7 @@
 struct ngx_http_token_injector_segments_s {
     ngx_http_token_injector_store_t     *store;
     ti_crypto_t                         *crypto;
+    ngx_shm_zone_t                      *memory;
     ngx_str_t                            name;       /* of the hash */
 
     ngx_http_token_injector_rules_t     *rules;      /* by provider index */
@@ -29,6 +30,8 @@ struct ngx_http_token_injector_segments_s {
     ngx_queue_t                          waiting;    /* contexts */
     ngx_event_t                          timer;
     ngx_connection_t                     dummy;
+
+    const char                          *why;        /* not, if known */
 
     unsigned                             loaded:1;   /* since "known" */
     unsigned                             again:1;    /* when op is over */
@@ -46,6 +49,9 @@ static ngx_int_t ngx_http_token_injector_segments_ask(
     ngx_http_token_injector_segments_t *segments);
 static void ngx_http_token_injector_segments_reply(void *data, ngx_int_t rc,
     ngx_uint_t n, const ti_resp_reply_t *reply, ngx_uint_t last);
+static void ngx_http_token_injector_segments_refused(
+    ngx_http_token_injector_segments_t *segments,
+    const ti_resp_reply_t *reply);
 static ngx_int_t ngx_http_token_injector_segments_take(
     ngx_http_token_injector_segments_t *segments,
     const ti_resp_reply_t *reply);
@@ -70,6 +76,7 @@ ngx_http_token_injector_segments_create(ngx_cycle_t *cycle,
 
     segments->store = store;
     segments->crypto = mcf->crypto;
+    segments->memory = mcf->memory;
     ngx_queue_init(&segments->waiting);
 
     if (ngx_http_token_injector_segments_names(cycle, mcf, segments)
@@ -136,6 +143,10 @@ ngx_http_token_injector_segments_names(ngx_cycle_t *cycle,
             segments->argv[2 + segments->n] = provider[i]->name;
             segments->rules[i].provider = provider[i];
             segments->n++;
+
+            ngx_http_token_injector_rules_recall(&segments->rules[i],
+                                                 segments->crypto,
+                                                 segments->memory);
         }
     }
 
@@ -263,6 +274,7 @@ ngx_http_token_injector_segments_reply(void *data, ngx_int_t rc, ngx_uint_t n,
     ngx_http_token_injector_segments_t  *segments = data;
 
     segments->op = NULL;
+    segments->why = NULL;
 
     if (rc == NGX_OK) {
         rc = ngx_http_token_injector_segments_take(segments, reply);
@@ -285,20 +297,13 @@ static ngx_int_t
 ngx_http_token_injector_segments_take(
     ngx_http_token_injector_segments_t *segments, const ti_resp_reply_t *reply)
 {
-    ngx_uint_t  i, n;
+    ngx_uint_t                        i, n;
+    const ti_str_t                   *value;
+    const ti_resp_reply_t            *element;
+    ngx_http_token_injector_rules_t  *rules;
 
     if (reply->type != TI_RESP_ARRAY || reply->n != segments->n) {
-
-        if (!segments->refused) {
-            segments->refused = 1;
-
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                          "token_store \"%V\" does not say whom its providers "
-                          "are for, and until it does they are for nobody "
-                          "new: \"%V\" is no hash, or may not be read",
-                          &segments->store->name, &segments->name);
-        }
-
+        ngx_http_token_injector_segments_refused(segments, reply);
         return NGX_ERROR;
     }
 
@@ -307,17 +312,53 @@ ngx_http_token_injector_segments_take(
     n = 0;
 
     for (i = 0; i < segments->nrules; i++) {
-        if (segments->rules[i].provider
-            && ngx_http_token_injector_rules_take(&segments->rules[i],
-                                                  segments->crypto,
-                                                  reply->elements[n++])
-               != NGX_OK)
+        rules = &segments->rules[i];
+
+        if (rules->provider == NULL) {
+            continue;
+        }
+
+        element = reply->elements[n++];
+        value = (element->type == TI_RESP_STRING) ? &element->str : NULL;
+
+        if (ngx_http_token_injector_rules_take(rules, segments->crypto, value)
+            != NGX_OK)
         {
             return NGX_ERROR;
         }
+
+        ngx_http_token_injector_rules_share(rules, segments->crypto,
+                                            segments->memory, value);
     }
 
     return NGX_OK;
+}
+
+
+/* an error, or something that no Redis says */
+
+static void
+ngx_http_token_injector_segments_refused(
+    ngx_http_token_injector_segments_t *segments, const ti_resp_reply_t *reply)
+{
+    ti_resp_reply_t       hlen;
+    ti_flow_connection_t  connection;
+
+    ngx_memzero(&hlen, sizeof(ti_resp_reply_t));
+
+    (void) ti_flow_connection(reply, &hlen, &connection, &segments->why);
+
+    if (segments->refused) {
+        return;
+    }
+
+    segments->refused = 1;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "token_store \"%V\" does not say whom its providers are for, "
+                  "and until it does they are for nobody new: \"%V\" is no "
+                  "hash, or may not be read",
+                  &segments->store->name, &segments->name);
 }
 
 
@@ -326,6 +367,8 @@ ngx_http_token_injector_segment_await(ngx_http_token_injector_ctx_t *ctx,
     ngx_http_token_injector_provider_t *provider)
 {
     ngx_http_token_injector_segments_t  *segments;
+
+    ctx->why = "the store did not say whom the provider is for";
 
     if (ngx_http_token_injector_rules(provider) == NULL) {
         return NGX_BUSY;
@@ -341,6 +384,11 @@ ngx_http_token_injector_segment_await(ngx_http_token_injector_ctx_t *ctx,
     }
 
     if (ctx->unruled) {
+
+        if (segments->why) {
+            ctx->why = segments->why;
+        }
+
         return NGX_BUSY;
     }
 

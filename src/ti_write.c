@@ -15,7 +15,7 @@
  * another type has no gen and is replaced.
  */
 
-static const char  ti_write_script[] =
+static const ti_str_t  ti_write_script = ti_string(
     "local gen = redis.pcall('HGET', KEYS[1], 'gen')\n"
     "if type(gen) ~= 'string' then gen = '' end\n"
     "if gen ~= ARGV[1] then\n"
@@ -25,7 +25,7 @@ static const char  ti_write_script[] =
     "redis.call('DEL', KEYS[1])\n"
     "redis.call('HSET', KEYS[1], unpack(ARGV, 4))\n"
     "redis.call('EXPIREAT', KEYS[1], ARGV[3])\n"
-    "return 1\n";
+    "return 1\n");
 
 
 typedef struct {
@@ -193,7 +193,7 @@ ti_write_command(ti_crypto_t *crypto, const ti_pool_t *pool,
     }
 
     argv[0] = ti_str("EVAL");
-    argv[1] = ti_str_cstr(ti_write_script);
+    argv[1] = ti_write_script;
     argv[2] = ti_str("1");
     argv[3] = write->name;
     argv[4] = before;

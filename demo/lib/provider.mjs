@@ -39,7 +39,8 @@ const KEY_PAIRS = {
 // more: features of oidc-provider
 //
 // rotate(keys) takes the place of all keys so far.  requests are the URLs that
-// others than browsers asked for.
+// others than browsers asked for; issued are the opaque tokens: { what, account,
+// token }.
 export async function startProvider({
     accounts, clients, scopes, resource, keys, algorithms,
     path = '', port, tls, routes: { admin, ...routes } = {},
@@ -60,6 +61,7 @@ export async function startProvider({
         }),
     };
     const requests = [];
+    const issued = [];
     const tenant = { consented: admin === undefined };
     let provider;
     let protocol;
@@ -82,6 +84,14 @@ export async function startProvider({
             jwks: { keys: next },
         });
         protocol = provider.callback();
+
+        for (const what of ['access_token', 'refresh_token',
+                            'client_credentials'])
+        {
+            provider.on(`${what}.saved`, ({ accountId, jti }) => {
+                issued.push({ what, account: accountId, token: jti });
+            });
+        }
     }
 
     function serve(request, response) {
@@ -116,7 +126,7 @@ export async function startProvider({
         }
     }
 
-    return { issuer, server, requests, rotate };
+    return { issuer, server, requests, issued, rotate };
 }
 
 // Not generateKeyPairSync(): its job is left to the garbage collector, which in

@@ -17,6 +17,11 @@ const ROUTES = [
     ['GET', '/v1.0/me/messages', ['Mail.Read'], messages],
     ['GET', '/v1.0/me/calendarView', ['Calendars.Read'], calendar],
     ['POST', '/v1.0/search/query', ['Mail.Read'], query],
+    ['GET', '/v1.0/users/:name/messages',
+     ['https://graph.microsoft.com/.default'],
+     (mailbox, url, text, { words, mailboxes }) => (
+         messages(mailboxes[words[0]] ?? missing(), url)
+     )],
     ...drive('/v1.0/me/drive'),
     ...shares('/v1.0/shares'),
     ['POST', '/EWS/Exchange.asmx', EWS_SCOPES, exchange],
