@@ -72,6 +72,13 @@ reads_codes(void **state)
                                &code), TI_RESULT_OK);
     assert_null(code.code.data);
     assert_str(code.error, "access_denied");
+    assert_null(code.admin_consent.data);
+
+    assert_int_equal(read_code(ti_str("{\"state\":\"s\",\"admin_consent\":"
+                                      "\"True\",\"tenant\":\"t\"}"),
+                               &code), TI_RESULT_OK);
+    assert_str(code.admin_consent, "True");
+    assert_null(code.error.data);
 }
 
 
@@ -89,6 +96,8 @@ refuses_other_bodies(void **state)
         "{\"code\":\"c\",\"state\":\"s\",\"iss\":null}",
         "{\"code\":\"c\",\"state\":\"s\",\"iss\":{}}",
         "{\"code\":\"c\",\"state\":\"s\",\"error\":true}",
+        "{\"state\":\"s\",\"admin_consent\":true}",
+        "{\"state\":\"s\",\"admin_consent\":\"\"}",
         "{\"code\":\"c\",\"code\":\"d\",\"state\":\"s\"}",
         "{\"code\":\"c\\u0000\",\"state\":\"s\"}",
         "{\"code\":\"c\",\"state\":\"s\"}x"

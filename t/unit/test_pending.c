@@ -232,6 +232,13 @@ brings_back_what_began(void **state)
     assert_int_equal(open_at(&ref, sealed, state_of(&pending), NOW, &again),
                      TI_RESULT_OK);
     assert_int_equal(again.scope.len, 0);
+    assert_false(again.admin);
+
+    pending.admin = 1;
+    sealed = sealed_of(&ref, &pending);
+    assert_int_equal(open_at(&ref, sealed, state_of(&pending), NOW, &again),
+                     TI_RESULT_OK);
+    assert_true(again.admin);
 }
 
 
