@@ -210,7 +210,10 @@ is_deeply(all($old, @names), { map { $_ => 401 } @names },
           'and the old key is gone');
 
 fds_are($fds, 'no descriptor is left');
-cmp_ok(worker_memory(), '<', $memory + 4096, 'no memory either');
+SKIP: {
+    skip('a sanitizer keeps what was freed', 1) if patience() > 1;
+    cmp_ok(worker_memory(), '<', $memory + 4096, 'no memory either');
+}
 secrets_absent('no token in the logs', $idp->token({}, key => $old));
 
 done_testing();
