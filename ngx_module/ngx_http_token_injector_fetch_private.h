@@ -28,6 +28,7 @@ struct ngx_http_token_injector_fetch_s {
     ngx_socket_t                               ident;
 
     ngx_event_t                                deadline;
+    ngx_msec_t                                 until;
     ngx_queue_t                                queue;
     CURL                                      *easy;
 
