@@ -56,7 +56,7 @@ all: module tokenctl ## the module and tokenctl, below build/
 
 C_PACKAGES = gcc libc6-dev make perl pkg-config dpkg-dev nginx nginx-dev \
 	libhiredis-dev libjansson-dev libssl-dev libcurl4-openssl-dev \
-	libcmocka-dev \
+	libcmocka-dev ca-certificates \
 	redis-server redis-tools libcrypt-jwt-perl libcryptx-perl \
 	libio-socket-ssl-perl python3-jwcrypto
 PACKAGES = $(C_PACKAGES) curl openssl $(if $(shell command -v npm),,nodejs npm)
