@@ -5,6 +5,11 @@
  * always the same, so that every reload finds it, whatever else changed.
  */
 
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <openssl/rand.h>
+
 #include "ngx_http_token_injector_keys.h"
 
 
@@ -17,9 +22,15 @@
 #define NGX_HTTP_TOKEN_INJECTOR_KEYS_SLACK  1000
 
 
+/* where the generations of a zone begin: admissions may outlive the zone */
+
+#define NGX_HTTP_TOKEN_INJECTOR_KEYS_FIRST  0x7fffffff
+
+
 typedef struct {
     ngx_slab_pool_t               *shpool;
     ngx_queue_t                    feeds;
+    uint32_t                       first;        /* generation */
 } ngx_http_token_injector_keys_zone_t;
 
 
@@ -91,6 +102,15 @@ ngx_http_token_injector_keys_init(ngx_shm_zone_t *zone, void *data)
 
         z->shpool = shpool;
         ngx_queue_init(&z->feeds);
+
+        if (RAND_bytes((u_char *) &z->first, sizeof(z->first)) != 1) {
+            ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                          "token injector: no randomness for the zone of "
+                          "keys");
+            return NGX_ERROR;
+        }
+
+        z->first = 1 + z->first % NGX_HTTP_TOKEN_INJECTOR_KEYS_FIRST;
 
         shpool->data = z;
     }
@@ -273,8 +293,10 @@ ngx_http_token_injector_keys_put(ngx_http_token_injector_feed_t *feed,
 {
     ngx_int_t                               rc;
     ngx_slab_pool_t                        *shpool;
+    ngx_http_token_injector_keys_zone_t    *z;
     ngx_http_token_injector_keys_shared_t  *shared;
 
+    z = feed->zone->data;
     shared = feed->shared;
 
     shpool = ngx_http_token_injector_keys_lock(feed);
@@ -291,22 +313,19 @@ ngx_http_token_injector_keys_put(ngx_http_token_injector_feed_t *feed,
         if (rc == NGX_OK) {
             ngx_memcpy(shared->digest, digest, TI_SHA256_LEN);
             shared->algorithms = algorithms;
-            shared->generation++;
+            shared->generation = shared->generation ? shared->generation + 1
+                                                    : z->first;
         }
     }
 
-    if (rc == NGX_ERROR) {
-        ti_refresh_failed(&feed->refresh, &shared->refresh, ngx_time(),
-                          (uint32_t) ngx_random());
-
-    } else {
+    if (rc != NGX_ERROR) {
         ti_refresh_succeeded(&feed->refresh, &shared->refresh, ngx_time(),
                              max_age, (uint32_t) ngx_random());
 
         shared->usable = ti_refresh_usable(&feed->refresh, &shared->refresh);
-    }
 
-    ngx_http_token_injector_keys_release(shared);
+        ngx_http_token_injector_keys_release(shared);
+    }
 
     ngx_shmtx_unlock(&shpool->mutex);
 
