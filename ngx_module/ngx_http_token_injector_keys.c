@@ -33,7 +33,9 @@ ngx_http_token_injector_keys_init_process(ngx_cycle_t *cycle,
 
     ngx_queue_init(&worker->awaiting);
 
-    if (mcf->feeds.nelts == 0) {
+    /* a cache manager or loader may be busy for minutes, and just exits */
+
+    if (mcf->feeds.nelts == 0 || ngx_process == NGX_PROCESS_HELPER) {
         return NGX_OK;
     }
 
