@@ -120,12 +120,10 @@ ngx_http_token_injector_keys_refresh(ngx_event_t *ev)
         ngx_http_token_injector_keys_load(live, NULL);
 
         if (ti_refresh_due(&feed->refresh, &feed->shared->refresh,
-                           ngx_time())
-            && ngx_http_token_injector_keys_claim(feed,
-                                          NGX_HTTP_TOKEN_INJECTOR_KEYS_DUE)
-               == NGX_OK)
+                           ngx_time()))
         {
-            ngx_http_token_injector_keys_fetch(live);
+            ngx_http_token_injector_keys_fetch(live,
+                                           NGX_HTTP_TOKEN_INJECTOR_KEYS_DUE);
         }
 
         left = feed->shared->refresh.due - ngx_time();

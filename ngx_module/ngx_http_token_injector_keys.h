@@ -77,6 +77,7 @@ typedef struct {
 
     /* while this worker fetches it */
 
+    ngx_uint_t                     fetching;
     ngx_pool_t                    *pool;         /* of what was discovered */
     ngx_str_t                      uri;          /* what is being asked */
     unsigned                       algorithms;
@@ -109,7 +110,8 @@ ngx_uint_t ngx_http_token_injector_keys_claimed(
 
 /*
  * The end of a fetch of ours.  put: NGX_OK where the text is another than
- * before, NGX_DECLINED where it is the same, NGX_ERROR where there is no room.
+ * before, NGX_DECLINED where it is the same, NGX_ERROR where there is no room
+ * (it has not ended then: it failed).
  */
 
 ngx_int_t ngx_http_token_injector_keys_put(
@@ -127,9 +129,10 @@ ngx_int_t ngx_http_token_injector_keys_get(
     ngx_http_token_injector_feed_t *feed, ngx_str_t *text,
     unsigned *algorithms, ngx_uint_t *generation);
 
-/* ours by a claim: asks, and ends the claim in any case */
+/* asks, where it can be claimed, and ends the claim in any case */
 
-void ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live);
+void ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_keys_e why);
 
 /* parses what is new; a report hears of keys that are left out */
 

@@ -32,14 +32,27 @@ static void ngx_http_token_injector_keys_end(
 #define NGX_HTTP_TOKEN_INJECTOR_STATUS_TEXT  128
 
 
+/*
+ * A worker that was kept busy finds its claim over and its fetch not yet: the
+ * one must not begin in the place of the other.
+ */
+
 void
-ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live)
+ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_keys_e why)
 {
     ngx_http_token_injector_feed_t   *feed;
     ngx_http_token_injector_fetch_t  *fetch;
 
     feed = live->feed;
 
+    if (live->fetching
+        || ngx_http_token_injector_keys_claim(feed, why) != NGX_OK)
+    {
+        return;
+    }
+
+    live->fetching = 1;
     live->uri = feed->uri;
     live->algorithms = feed->algorithms;
 
@@ -278,6 +291,7 @@ ngx_http_token_injector_keys_end(ngx_http_token_injector_live_t *live,
     ngx_http_token_injector_feed_t  *feed;
 
     feed = live->feed;
+    live->fetching = 0;
 
     if (why) {
         ngx_http_token_injector_keys_failed(feed);

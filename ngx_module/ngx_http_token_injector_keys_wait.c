@@ -71,14 +71,9 @@ ngx_http_token_injector_keys_ask(ngx_http_token_injector_issuer_t *issuer)
     feed = issuer->feeds.elts;
 
     for (i = 0; i < issuer->feeds.nelts; i++) {
-
-        if (ngx_http_token_injector_keys_claim(feed[i],
-                                         NGX_HTTP_TOKEN_INJECTOR_KEYS_HINT)
-            == NGX_OK)
-        {
-            ngx_http_token_injector_keys_fetch(
-                &ngx_http_token_injector_worker.live[feed[i]->index]);
-        }
+        ngx_http_token_injector_keys_fetch(
+            &ngx_http_token_injector_worker.live[feed[i]->index],
+            NGX_HTTP_TOKEN_INJECTOR_KEYS_HINT);
     }
 }
 
