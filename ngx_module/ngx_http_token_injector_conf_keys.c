@@ -336,6 +336,7 @@ ngx_http_token_injector_issuer_feed(ngx_conf_t *cf,
     feed->refresh.min_interval = issuer->keys_min_interval;
     feed->refresh.max_stale = issuer->keys_max_stale;
     feed->fetch = &issuer->party.fetch;
+    feed->crypto = mcf->crypto;
     feed->index = mcf->feeds.nelts;
     feed->place = place;
 

@@ -48,7 +48,7 @@ CONF
 is(get('/found', token => $found->token())->status(), 200, 'a name');
 
 # two addresses, the first of which does not answer: the second is come to when
-# half the time for connecting is over, by a libcurl that would not by itself too
+# half the time for connecting is over, whatever libcurl would do by itself
 my $r = get('/two', token => $two->token());
 is($r->status(), 200, 'the second of two addresses');
 cmp_ok($r->seconds(), '<', 4 * patience(), 'in its time');
