@@ -15,7 +15,7 @@ use TI::Env qw(read_file);
 
 use Bench::Load qw(load loaded settle);
 use Bench::Report qw(median markdown);
-use Bench::Stage qw(FLOOD);
+use Bench::Stage qw(tail FLOOD);
 
 our @EXPORT_OK = qw(flood_table);
 
@@ -58,7 +58,7 @@ sub flood_table {
 sub _run {
     my ($kind) = @_;
 
-    my $times = _times();
+    my $asked = _asked();
     my $load = $kind ne 'nobody'
                && load($flood, seconds => SECONDS, tokens => $kind,
                        count => FLOOD, connections => CONNECTIONS,
@@ -72,7 +72,8 @@ sub _run {
     my @ran = map { loaded($_) } @loads;
 
     for my $i (0 .. $#ran) {
-        die "bench: $others[$i]{name}: refused\n" if $ran[$i]{refused};
+        die "bench: $others[$i]{name}: $ran[$i]{refused} refused\n",
+            tail('live') if $ran[$i]{refused};
     }
 
     my %run = (kind => $kind, others => \@ran);
@@ -82,13 +83,17 @@ sub _run {
         die "bench: the flood was let in\n"
             if $run{flood}{refused} != $run{flood}{requests};
     }
-    $run{fetches} = _times() - $times;
+    $run{fetches} = _asked() - $asked;
 
     return \%run;
 }
 
 # how often the issuer was asked
-sub _times { scalar(my @lines = split /\n/, read_file('keys.times') // '') }
+sub _asked {
+    my @asked = read_file('keys.asked') =~ m{ /corp\.jwks$}mg;
+
+    return scalar @asked;
+}
 
 sub _others {
     my ($runs, $of) = @_;
@@ -143,8 +148,8 @@ sub _fetches {
                 my $run = $unknown->[$_];
                 my $allowed = 1 + floor(($run->{flood}{seconds} + 1)
                                         / INTERVAL);
-                die "bench: the issuer was asked $run->{fetches} times\n"
-                    if $run->{fetches} > $allowed;
+                die "bench: asked $run->{fetches} times, at most $allowed ",
+                    "are allowed\n" if $run->{fetches} > $allowed;
 
                 [$_ + 1, $run->{flood}{requests},
                  sprintf('%.1f', $run->{flood}{seconds}), $run->{fetches},

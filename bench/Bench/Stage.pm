@@ -101,7 +101,7 @@ sub _other {
     token_issuer other-%d {
         issuer                   https://login-%02d.example.net/;
         audience                 api://search;
-        keys_uri                 https://127.0.0.1:%%%%PORT_keys%%%%/corp.jwks;
+        keys_uri                 https://127.0.0.1:%%%%PORT_keys%%%%/others.jwks;
         ssl_trusted_certificate  %%%%TESTDIR%%%%/ca.pem;
     }
 END
