@@ -50,7 +50,8 @@ static ngx_http_token_injector_fetch_text_t
       "failed the TLS handshake: does it speak TLS 1.2 or newer there" },
     { CURLE_SSL_CLIENTCERT, "wants a client certificate, and there is none" },
     { CURLE_WEIRD_SERVER_REPLY, "answered something that is not HTTP" },
-    { CURLE_BAD_CONTENT_ENCODING, "answered something that is not HTTP" },
+    { CURLE_BAD_CONTENT_ENCODING,
+      "sent a Transfer-Encoding that nobody asked for" },
     { CURLE_OUT_OF_MEMORY,
       "could not be listened to: out of memory, or a header is too long" },
     { CURLE_OK, NULL }
@@ -189,13 +190,8 @@ ngx_http_token_injector_fetch_late(ngx_http_token_injector_fetch_t *fetch)
                  "firewall, and which proxy is needed";
     }
 
-    if (!ngx_http_token_injector_fetch_reached(fetch,
-                                               CURLINFO_STARTTRANSFER_TIME_T))
-    {
-        return "timed out without an answer";
-    }
-
-    return "timed out in the middle of its answer";
+    return fetch->headers ? "timed out in the middle of its answer"
+                          : "timed out without an answer";
 }
 
 
