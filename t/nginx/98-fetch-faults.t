@@ -114,8 +114,8 @@ sub conf {
             keys_interval      1s;
             keys_min_interval  1s;
             keys_wait          5s;
-            connect_timeout    500ms;
-            timeout            1s;
+            connect_timeout    2s;
+            timeout            3s;
 EOB
         $locations .= "location /$_/ { token_auth $_; empty_gif; }\n";
     }
