@@ -70,7 +70,7 @@ package TI::Test;
 #                 $idp->token({ claims }), keys, headers, document, url
 #                 $idp->calls(path), requests(path), wait_calls(n, path)
 #                 $idp->fault(path => what its answer has instead), stop, start
-#                 deaf_port(): neither refuses nor accepts; deaf_end()
+#                 deaf_port(): neither refuses nor accepts
 # TI/Forward.pm   my $f = forward_proxy(); %%FORWARD%%; $f->mode, requests,
 #                 calls, forget
 # TI/Tls.pm       to be used by name: authority, certificate; an issuer's
