@@ -188,6 +188,7 @@ typedef struct ngx_http_token_injector_segments_s
 /* what a worker has, made when it starts */
 
 typedef struct {
+    ngx_http_token_injector_main_conf_t  *conf;      /* it began with */
     ngx_http_token_injector_redis_t     **stores;    /* by store index */
     ngx_http_token_injector_changes_t   **changes;   /* by store index */
     ngx_http_token_injector_segments_t  **segments;  /* by store index */

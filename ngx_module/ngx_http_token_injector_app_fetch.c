@@ -31,6 +31,8 @@ static void ngx_http_token_injector_app_reply(void *data, ngx_int_t rc,
     ngx_uint_t n, const ti_resp_reply_t *reply, ngx_uint_t last);
 static void ngx_http_token_injector_app_judge(
     ngx_http_token_injector_app_t *app, const ti_resp_reply_t *reply);
+static ngx_int_t ngx_http_token_injector_app_wanted(
+    ngx_http_token_injector_app_t *app);
 static void ngx_http_token_injector_app_decide(
     ngx_http_token_injector_app_t *app);
 static void ngx_http_token_injector_app_grant(
@@ -99,8 +101,7 @@ ngx_http_token_injector_app_claim(ngx_http_token_injector_app_t *app)
     ngx_msec_t                            lease;
     ngx_http_token_injector_main_conf_t  *mcf;
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    mcf = ngx_http_token_injector_worker.conf;
 
     lease = ngx_http_token_injector_app_lease(app);
     app->patience = ngx_current_msec + NGX_HTTP_TOKEN_INJECTOR_APP_OTHERS;
@@ -141,8 +142,7 @@ ngx_http_token_injector_app_watch(ngx_http_token_injector_app_t *app)
 {
     ngx_http_token_injector_main_conf_t  *mcf;
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    mcf = ngx_http_token_injector_worker.conf;
 
     if (ngx_http_token_injector_memory_get(mcf->memory,
                                      NGX_HTTP_TOKEN_INJECTOR_APP_CLAIM,
@@ -185,8 +185,7 @@ ngx_http_token_injector_app_names(ngx_http_token_injector_app_t *app)
     ti_random_t                           random;
     ngx_http_token_injector_main_conf_t  *mcf;
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    mcf = ngx_http_token_injector_worker.conf;
 
     app->pool = ngx_create_pool(1024, ngx_cycle->log);
     if (app->pool == NULL) {
@@ -365,8 +364,7 @@ ngx_http_token_injector_app_judge(ngx_http_token_injector_app_t *app,
         return;
     }
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    mcf = ngx_http_token_injector_worker.conf;
     pool = ngx_http_token_injector_pool(app->pool);
 
     ngx_memzero(&ref, sizeof(ti_record_ref_t));
@@ -389,8 +387,10 @@ ngx_http_token_injector_app_judge(ngx_http_token_injector_app_t *app,
 }
 
 
-static void
-ngx_http_token_injector_app_decide(ngx_http_token_injector_app_t *app)
+/* is another to be fetched?  NGX_ERROR: nobody can say */
+
+static ngx_int_t
+ngx_http_token_injector_app_wanted(ngx_http_token_injector_app_t *app)
 {
     ngx_uint_t                       due, awaited;
     ngx_http_token_injector_note_t   note;
@@ -407,29 +407,46 @@ ngx_http_token_injector_app_decide(ngx_http_token_injector_app_t *app)
     switch (app->read) {
 
     case TI_RESULT_OK:
-        if (awaited || !due) {
-            if (app->expires != note.expires) {
-                ngx_http_token_injector_app_good(app, app->expires);
-            }
-
-            ngx_http_token_injector_app_end(app, TI_RESULT_OK, NULL);
-            return;
+        if (due && !awaited) {
+            return NGX_OK;
         }
 
-        break;
+        if (app->expires != note.expires) {
+            ngx_http_token_injector_app_good(app, app->expires);
+        }
+
+        return NGX_DECLINED;
 
     case TI_RESULT_CONNECTION_REQUIRED:
     case TI_RESULT_RECONNECT_REQUIRED:
-        if (!awaited && !due) {
-            note.expires = 0;
-            note.due = ngx_time() + NGX_HTTP_TOKEN_INJECTOR_APP_NONE;
-
-            ngx_http_token_injector_app_keep(app, &note);
-            ngx_http_token_injector_app_end(app, TI_RESULT_OK, NULL);
-            return;
+        if (due || awaited) {
+            return NGX_OK;
         }
 
+        note.expires = 0;
+        note.due = ngx_time() + NGX_HTTP_TOKEN_INJECTOR_APP_NONE;
+
+        ngx_http_token_injector_app_keep(app, &note);
+
+        return NGX_DECLINED;
+
+    default:
+        return NGX_ERROR;
+    }
+}
+
+
+static void
+ngx_http_token_injector_app_decide(ngx_http_token_injector_app_t *app)
+{
+    switch (ngx_http_token_injector_app_wanted(app)) {
+
+    case NGX_OK:
         break;
+
+    case NGX_DECLINED:
+        ngx_http_token_injector_app_end(app, TI_RESULT_OK, NULL);
+        return;
 
     default:
         ngx_http_token_injector_app_end(app, app->read, app->why);
@@ -450,7 +467,9 @@ ngx_http_token_injector_app_decide(ngx_http_token_injector_app_t *app)
 
     /* another node is at it */
 
-    if (!awaited || (ngx_msec_int_t) (app->patience - ngx_current_msec) <= 0) {
+    if (ngx_queue_empty(&app->waiting)
+        || (ngx_msec_int_t) (app->patience - ngx_current_msec) <= 0)
+    {
         ngx_http_token_injector_app_end(app, TI_RESULT_PROVIDER_UNAVAILABLE,
                                         "another node has the lock and brings "
                                         "no token");
@@ -514,8 +533,7 @@ ngx_http_token_injector_app_end(ngx_http_token_injector_app_t *app,
     ngx_http_token_injector_note_t        note;
     ngx_http_token_injector_main_conf_t  *mcf;
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    mcf = ngx_http_token_injector_worker.conf;
 
     if (app->locked) {
         ngx_http_token_injector_app_unlock(app);

@@ -23,8 +23,7 @@ ngx_http_token_injector_app_note(ngx_http_token_injector_app_t *app,
 
     ngx_memzero(note, sizeof(ngx_http_token_injector_note_t));
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    mcf = ngx_http_token_injector_worker.conf;
 
     pool = ngx_create_pool(256, ngx_cycle->log);
     if (pool == NULL) {
@@ -52,8 +51,7 @@ ngx_http_token_injector_app_keep(ngx_http_token_injector_app_t *app,
     ngx_str_t                             value;
     ngx_http_token_injector_main_conf_t  *mcf;
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    mcf = ngx_http_token_injector_worker.conf;
 
     value.data = (u_char *) note;
     value.len = sizeof(ngx_http_token_injector_note_t);
@@ -113,7 +111,9 @@ ngx_http_token_injector_app_bad(ngx_http_token_injector_app_t *app,
 
     note.failures++;
     note.result = granted->result;
-    note.until = ngx_time() + pause;
+
+    /* the present second may be almost over */
+    note.until = ngx_time() + pause + 1;
 
     ngx_http_token_injector_app_keep(app, &note);
 }

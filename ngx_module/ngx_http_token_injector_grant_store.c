@@ -267,8 +267,7 @@ ngx_http_token_injector_grant_seal(ngx_http_token_injector_grant_t *grant)
     ti_random_t                           random;
     ngx_http_token_injector_main_conf_t  *mcf;
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    mcf = ngx_http_token_injector_worker.conf;
     write = &grant->write;
     random = ti_crypto_random();
 

@@ -152,6 +152,8 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    ngx_http_token_injector_worker.conf = mcf;
+
     if (ngx_http_token_injector_keys_init_process(cycle, mcf) != NGX_OK
         || ngx_http_token_injector_endpoints_init(cycle, mcf) != NGX_OK
         || ngx_http_token_injector_app_init(cycle, mcf) != NGX_OK)

@@ -9,7 +9,7 @@
 #include "ti_base.h"
 
 
-#define TI_RESP_MAX_ELEMENTS  64            /* of one array: a HMGET is 3 */
+#define TI_RESP_MAX_ELEMENTS  1024          /* of one array: all segments */
 #define TI_RESP_MAX_DEPTH     2
 
 

@@ -99,7 +99,8 @@ redis_start();
 my $text = blocks(
     issuer => 'issuer %%OIDC_corp%%; allow_http on; keys_uri '
               . '%%OIDC_corp%%/jwks; keys_min_interval 1s;',
-) . join('', map { conf($_, %{$providers{$_}}) } sort keys %providers) . <<'CONF'
+) . join('', map { conf($_, %{$providers{$_}}) } sort keys %providers)
+. <<'CONF'
 
     map $token_claim_type $is_employee {
         employee  1;
