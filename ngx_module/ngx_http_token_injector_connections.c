@@ -309,6 +309,12 @@ ngx_http_token_injector_call_read(ngx_http_token_injector_call_t *call)
     call->body = ti_str_from(p, len);
 
     for (cl = rb ? rb->bufs : NULL; cl; cl = cl->next) {
+
+        if (cl->buf->pos == cl->buf->last) {
+            /* the end of the body, which has no memory */
+            continue;
+        }
+
         p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
         ti_wipe(cl->buf->pos, cl->buf->last - cl->buf->pos);
     }
