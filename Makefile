@@ -56,10 +56,10 @@ all: module tokenctl ## the module and tokenctl, below build/
 
 C_PACKAGES = gcc libc6-dev make perl pkg-config dpkg-dev nginx nginx-dev \
 	libhiredis-dev libjansson-dev libssl-dev libcurl4-openssl-dev \
-	libcmocka-dev \
+	libcmocka-dev ca-certificates \
 	redis-server redis-tools libcrypt-jwt-perl libcryptx-perl \
-	libio-socket-ssl-perl python3-jwcrypto
-PACKAGES = $(C_PACKAGES) curl openssl $(if $(shell command -v npm),,nodejs npm)
+	libio-socket-ssl-perl python3-jwcrypto curl
+PACKAGES = $(C_PACKAGES) openssl $(if $(shell command -v npm),,nodejs npm)
 DEV_PACKAGES = clang clang-tidy clang-tools cppcheck valgrind gcovr wrk scdoc
 DEB_PACKAGES = build-essential debhelper dpkg-dev lintian scdoc debootstrap
 

@@ -172,6 +172,21 @@ verify(bench_t *b)
 
 
 static int
+claims(bench_t *b)
+{
+    json_t  *claims;
+
+    if (ti_jwt_claims(b->jwt, &claims) != TI_OK) {
+        return 0;
+    }
+
+    json_decref(claims);
+
+    return 1;
+}
+
+
+static int
 admission_id(bench_t *b)
 {
     return ti_admission_id(b->crypto, ti_str(KEY), b->jwt, ti_str(KEY_TEXT),
@@ -251,6 +266,7 @@ answer_seal(bench_t *b)
 static const timing_t  timings[] = {
     { "open a record of a 1 KB token, both layers", open_record },
     { "verify a caller's RS256 token, claims included", verify },
+    { "claims of a token that stood before", claims },
     { "admission: key and name", admission_id },
     { "admission: open the head", admission_open },
     { "admission: open the token", admission_open_token },

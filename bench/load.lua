@@ -1,10 +1,12 @@
 -- wrk's requests: each of the callers in turn.
 --
---     wrk … -s load.lua URL -- METHOD PATH TOKENS KEYS FIRST COUNT
+--     wrk … -s load.lua URL -- METHOD PATH TOKENS KEYS FIRST COUNT [PAUSE]
 --
 -- TOKENS and KEYS are files of a token and a user key a line; the caller of
 -- token i has key i modulo their number.  COUNT tokens from FIRST on are used,
--- then again from FIRST; the file's end is followed by its beginning.
+-- then again from FIRST; the file's end is followed by its beginning.  With
+-- PAUSE a connection waits before each request, so many milliseconds in the
+-- mean, at random: they would all come at once.
 
 local requests = {}
 local turn = 0
@@ -42,6 +44,12 @@ function init(args)
             .. "\r\nAuthorization: Bearer " .. tokens[n + 1]
             .. "\r\nX-User-Key: " .. keys[n % #keys + 1] .. rest
     end
+
+    local pause = tonumber(args[7] or 0)
+
+    if pause > 0 then
+        delay = function() return math.random(0, 2 * pause) end
+    end
 end
 
 
@@ -52,10 +60,13 @@ function request()
 end
 
 
-function done(summary)
+-- requests, their time, those without an answer, those refused; then what half
+-- of them and all but the hundredth part waited; microseconds
+function done(summary, latency)
     local e = summary.errors
 
-    io.write(string.format("measured %d %d %d\n", summary.requests,
+    io.write(string.format("measured %d %d %d %d %d %d\n", summary.requests,
                            summary.duration, e.connect + e.read + e.write
-                                             + e.status + e.timeout))
+                                             + e.timeout, e.status,
+                           latency:percentile(50), latency:percentile(99)))
 end

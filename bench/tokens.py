@@ -3,6 +3,11 @@
 """Callers' tokens of a corporate issuer, each another: tokens.py DIR COUNT
 USERS writes DIR/corp.jwks, the public key, and DIR/tokens, a token a line,
 of user-0, user-1, … in turn.  The private key is kept nowhere.
+
+DIR/unknown and DIR/hopeless hold FLOOD tokens that nobody signed: each names
+a key that is not there, with an algorithm that the issuer allows, or not.
+DIR/parked holds one of each of PROVIDERS issuers with that key, good ones or,
+where the number is odd, such that name an unknown one.
 """
 
 import json
@@ -16,6 +21,8 @@ from jwcrypto.common import base64url_encode, json_encode
 from jwcrypto.jwk import JWK
 
 LIFE = 90 * 86400
+FLOOD = 12000
+PROVIDERS = 20
 
 
 def claims(i, users, now):
@@ -36,29 +43,55 @@ def claims(i, users, now):
     }
 
 
+def header(alg, kid):
+    return base64url_encode(json_encode(
+        {"alg": alg, "typ": "JWT", "kid": kid}))
+
+
+def signed(key, kid, said):
+    text = header("RS256", kid) + "." + base64url_encode(json_encode(said))
+    signature = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+
+    return text + "." + base64url_encode(signature)
+
+
+def unsigned(alg, i, said):
+    return ".".join((header(alg, f"unknown-{i:07d}"),
+                     base64url_encode(json_encode(said)),
+                     base64url_encode(os.urandom(256))))
+
+
+def write(directory, name, lines):
+    path = os.path.join(directory, name)
+
+    with open(path + ".new", "w") as file:
+        file.writelines(line + "\n" for line in lines)
+
+    os.rename(path + ".new", path)
+
+
 def main():
     directory, count, users = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = json.loads(JWK.from_pyca(key.public_key()).export())
     now = int(time.time()) - 60
-    pkcs1, sha256 = padding.PKCS1v15(), hashes.SHA256()
 
     public.update(kid="corp-2026-11", use="sig", alg="RS256")
-    header = base64url_encode(json_encode(
-        {"alg": "RS256", "typ": "JWT", "kid": public["kid"]}))
+    write(directory, "corp.jwks", [json.dumps({"keys": [public]})])
 
-    with open(os.path.join(directory, "corp.jwks"), "w") as file:
-        json.dump({"keys": [public]}, file)
+    for name, alg in ("unknown", "RS256"), ("hopeless", "ES256"):
+        write(directory, name, (unsigned(alg, i, claims(i, users, now))
+                                for i in range(FLOOD)))
 
-    with open(os.path.join(directory, "tokens.new"), "w") as file:
-        for i in range(count):
-            text = header + "." + base64url_encode(
-                json_encode(claims(i, users, now)))
-            signature = key.sign(text.encode(), pkcs1, sha256)
-            file.write(text + "." + base64url_encode(signature) + "\n")
+    write(directory, "parked", (
+        signed(key, "unknown" if i % 2 else public["kid"],
+               {**claims(i, users, now), "iss": f"https://idp-{i}.example/"})
+        for i in range(PROVIDERS)))
 
-    os.rename(os.path.join(directory, "tokens.new"),
-              os.path.join(directory, "tokens"))
+    # the last, which says that all are there
+    write(directory, "tokens", (
+        signed(key, public["kid"], claims(i, users, now))
+        for i in range(count)))
 
 
 main()

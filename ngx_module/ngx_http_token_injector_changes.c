@@ -25,6 +25,7 @@ struct ngx_http_token_injector_changes_s {
     ngx_event_t                            timer;
     ngx_connection_t                       dummy;
 
+    unsigned                               subscribing:1; /* op does */
     unsigned                               listening:1;
     unsigned                               refused:1;    /* and said so */
 };
@@ -168,6 +169,7 @@ ngx_http_token_injector_changes_ask(ngx_http_token_injector_changes_t *changes)
 
     if (rc == NGX_OK) {
         changes->op = op;
+        changes->subscribing = !changes->listening;
     }
 
     return rc;
@@ -182,7 +184,9 @@ ngx_http_token_injector_changes_reply(void *data, ngx_int_t rc, ngx_uint_t n,
 
     changes->op = NULL;
 
-    if (rc != NGX_OK || changes->listening) {
+    /* a PING may be asked once more on a connection that listens no longer */
+
+    if (rc != NGX_OK || !changes->subscribing) {
         return;
     }
 

@@ -34,6 +34,7 @@ static char *ngx_http_token_injector_issuer_feed(ngx_conf_t *cf,
     const ti_jwks_t **place);
 static char *ngx_http_token_injector_feed_identity(
     ngx_http_token_injector_feed_t *feed,
+    ngx_http_token_injector_party_t *party,
     ngx_http_token_injector_main_conf_t *mcf);
 static char *ngx_http_token_injector_issuer_sources(
     ngx_http_token_injector_issuer_t *issuer, ngx_array_t *ids);
@@ -335,6 +336,7 @@ ngx_http_token_injector_issuer_feed(ngx_conf_t *cf,
     feed->refresh.min_interval = issuer->keys_min_interval;
     feed->refresh.max_stale = issuer->keys_max_stale;
     feed->fetch = &issuer->party.fetch;
+    feed->crypto = mcf->crypto;
     feed->index = mcf->feeds.nelts;
     feed->place = place;
 
@@ -352,27 +354,33 @@ ngx_http_token_injector_issuer_feed(ngx_conf_t *cf,
 
     *slot = feed;
 
-    return ngx_http_token_injector_feed_identity(feed, mcf);
+    return ngx_http_token_injector_feed_identity(feed, &issuer->party, mcf);
 }
 
 
-/* what a set depends on: under it the workers, and reloads, find it */
+/*
+ * What a set depends on: under it the workers, and reloads, find it.  Who was
+ * trusted to vouch for it is part of that.
+ */
 
 static char *
 ngx_http_token_injector_feed_identity(ngx_http_token_injector_feed_t *feed,
+    ngx_http_token_injector_party_t *party,
     ngx_http_token_injector_main_conf_t *mcf)
 {
-    u_char    numbers[16];
-    ti_str_t  fields[3];
+    u_char    numbers[24];
+    ti_str_t  fields[4];
 
     ti_put_u64(numbers, feed->discovery);
     ti_put_u64(numbers + 8, feed->algorithms);
+    ti_put_u64(numbers + 16, party->allow_http);
 
     fields[0] = ti_str_from(numbers, sizeof(numbers));
     fields[1] = ngx_http_token_injector_str(&feed->issuer);
     fields[2] = ngx_http_token_injector_str(&feed->uri);
+    fields[3] = ngx_http_token_injector_str(&party->trusted_certificate);
 
-    if (ti_crypto_sha256_enc(mcf->crypto, fields, 3, feed->id) != TI_OK) {
+    if (ti_crypto_sha256_enc(mcf->crypto, fields, 4, feed->id) != TI_OK) {
         return NGX_CONF_ERROR;
     }
 

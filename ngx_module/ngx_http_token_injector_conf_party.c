@@ -124,10 +124,11 @@ ngx_http_token_injector_party_trust(ngx_conf_t *cf,
     for (i = 0; i < mcf->trusts->nelts; i++) {
 
         if (trust[i].path.len == party->trusted_certificate.len
-            && ngx_strncmp(trust[i].path.data,
-                           party->trusted_certificate.data,
-                           trust[i].path.len)
-               == 0)
+            && (trust[i].path.len == 0
+                || ngx_strncmp(trust[i].path.data,
+                               party->trusted_certificate.data,
+                               trust[i].path.len)
+                   == 0))
         {
             party->fetch.trust = trust[i].store;
             return NGX_CONF_OK;

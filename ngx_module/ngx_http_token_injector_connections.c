@@ -271,7 +271,7 @@ ngx_http_token_injector_call_body(ngx_http_request_t *r)
 }
 
 
-/* one text, and no other copy of it */
+/* one text, and zeros for whoever else reads it: $request_body, a mirror */
 
 static ngx_int_t
 ngx_http_token_injector_call_read(ngx_http_token_injector_call_t *call)
@@ -309,13 +309,14 @@ ngx_http_token_injector_call_read(ngx_http_token_injector_call_t *call)
     call->body = ti_str_from(p, len);
 
     for (cl = rb ? rb->bufs : NULL; cl; cl = cl->next) {
+
+        if (cl->buf->pos == cl->buf->last) {
+            /* the end of the body, which has no memory */
+            continue;
+        }
+
         p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
         ti_wipe(cl->buf->pos, cl->buf->last - cl->buf->pos);
-    }
-
-    if (rb) {
-        /* for $request_body too */
-        rb->bufs = NULL;
     }
 
     return NGX_OK;

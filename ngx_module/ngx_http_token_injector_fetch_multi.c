@@ -23,7 +23,9 @@
 
 /* each holds a socket or two: nginx's clients need theirs */
 
-#define NGX_HTTP_TOKEN_INJECTOR_FETCH_MOST  256
+#define NGX_HTTP_TOKEN_INJECTOR_FETCH_MOST   256
+
+#define NGX_HTTP_TOKEN_INJECTOR_FETCH_NUDGE  200
 
 
 static ngx_int_t ngx_http_token_injector_fetch_open(void);
@@ -38,7 +40,11 @@ static void ngx_http_token_injector_fetch_unwatch(ngx_connection_t *c);
 static ngx_int_t ngx_http_token_injector_fetch_event(ngx_event_t *ev,
     ngx_int_t event, ngx_uint_t wanted);
 static void ngx_http_token_injector_fetch_event_handler(ngx_event_t *ev);
+static void ngx_http_token_injector_fetch_wait(
+    ngx_http_token_injector_fetch_t *fetch);
 static void ngx_http_token_injector_fetch_deadline_handler(ngx_event_t *ev);
+static void ngx_http_token_injector_fetch_nudge(
+    ngx_http_token_injector_fetch_t *fetch);
 static void ngx_http_token_injector_fetch_act(curl_socket_t s, int what);
 static void ngx_http_token_injector_fetch_settle(void);
 
@@ -92,7 +98,9 @@ ngx_http_token_injector_fetch_add(ngx_http_token_injector_fetch_t *fetch)
     fetch->deadline.handler = ngx_http_token_injector_fetch_deadline_handler;
     fetch->deadline.log = ngx_cycle->log;
 
-    ngx_add_timer(&fetch->deadline, fetch->conf->timeout);
+    fetch->until = ngx_current_msec + fetch->conf->timeout;
+
+    ngx_http_token_injector_fetch_wait(fetch);
 
     return NGX_OK;
 }
@@ -382,7 +390,27 @@ ngx_http_token_injector_fetch_event_handler(ngx_event_t *ev)
 }
 
 
-/* the time is over, or a callback saw that it cannot succeed */
+static void
+ngx_http_token_injector_fetch_wait(ngx_http_token_injector_fetch_t *fetch)
+{
+    curl_off_t  connected;
+    ngx_msec_t  left;
+
+    left = fetch->until - ngx_current_msec;
+
+    connected = 0;
+    (void) curl_easy_getinfo(fetch->easy, CURLINFO_PRETRANSFER_TIME_T,
+                             &connected);
+
+    if (connected == 0) {
+        left = ngx_min(left, NGX_HTTP_TOKEN_INJECTOR_FETCH_NUDGE);
+    }
+
+    ngx_add_timer(&fetch->deadline, left);
+}
+
+
+/* the time is over, a callback saw that it cannot succeed, or not yet */
 
 static void
 ngx_http_token_injector_fetch_deadline_handler(ngx_event_t *ev)
@@ -391,8 +419,33 @@ ngx_http_token_injector_fetch_deadline_handler(ngx_event_t *ev)
 
     fetch = ev->data;
 
+    if (fetch->objection == NULL
+        && (ngx_msec_int_t) (fetch->until - ngx_current_msec) > 0)
+    {
+        ngx_http_token_injector_fetch_nudge(fetch);
+        ngx_http_token_injector_fetch_wait(fetch);
+        return;
+    }
+
     ngx_http_token_injector_fetch_finish(fetch, CURLE_OPERATION_TIMEDOUT);
     ngx_http_token_injector_fetch_settle();
+}
+
+
+/*
+ * libcurl before 8.4 gives up an address that does not answer, and goes on to
+ * the next only when something else happens.  What goes on after a pause is
+ * looked at.
+ */
+
+static void
+ngx_http_token_injector_fetch_nudge(ngx_http_token_injector_fetch_t *fetch)
+{
+    if (curl_version_info(CURLVERSION_NOW)->version_num < 0x080400) {
+        (void) curl_easy_pause(fetch->easy, CURLPAUSE_RECV);
+        (void) curl_easy_pause(fetch->easy, CURLPAUSE_CONT);
+        ERR_clear_error();
+    }
 }
 
 

@@ -29,6 +29,7 @@ struct ngx_http_token_injector_fetch_s {
 
     ngx_msec_t                                 began;
     ngx_event_t                                deadline;
+    ngx_msec_t                                 until;
     ngx_queue_t                                queue;
     CURL                                      *easy;
 

@@ -49,12 +49,9 @@ static ngx_http_token_injector_fetch_text_t
     { CURLE_SSL_CONNECT_ERROR,
       "failed the TLS handshake: does it speak TLS 1.2 or newer there" },
     { CURLE_SSL_CLIENTCERT, "wants a client certificate, and there is none" },
-    { CURLE_GOT_NOTHING, "closed the connection without an answer" },
-    { CURLE_SEND_ERROR, "closed the connection before it was asked" },
-    { CURLE_RECV_ERROR, "closed the connection in place of an answer" },
-    { CURLE_PARTIAL_FILE, "closed the connection in the middle of its answer" },
     { CURLE_WEIRD_SERVER_REPLY, "answered something that is not HTTP" },
-    { CURLE_BAD_CONTENT_ENCODING, "answered something that is not HTTP" },
+    { CURLE_BAD_CONTENT_ENCODING,
+      "sent a Transfer-Encoding that nobody asked for" },
     { CURLE_OUT_OF_MEMORY,
       "could not be listened to: out of memory, or a header is too long" },
     { CURLE_OK, NULL }
@@ -90,6 +87,14 @@ ngx_http_token_injector_fetch_why(ngx_http_token_injector_fetch_t *fetch,
     case CURLE_COULDNT_CONNECT:
         return ngx_http_token_injector_fetch_refused(fetch);
 
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_PARTIAL_FILE:
+        return fetch->headers
+               ? "closed the connection in the middle of its answer"
+               : "closed the connection without an answer";
+
     case CURLE_FILESIZE_EXCEEDED:
     case CURLE_WRITE_ERROR:
         return ngx_http_token_injector_fetch_large(fetch);
@@ -99,7 +104,7 @@ ngx_http_token_injector_fetch_why(ngx_http_token_injector_fetch_t *fetch,
         return ngx_http_token_injector_fetch_reached(fetch,
                                                      CURLINFO_CONNECT_TIME_T)
                ? "answered something that is not HTTP"
-               : "is refused: only https is allowed";
+               : "is refused: its scheme is not allowed here";
 
     default:
         break;
@@ -185,13 +190,8 @@ ngx_http_token_injector_fetch_late(ngx_http_token_injector_fetch_t *fetch)
                  "firewall, and which proxy is needed";
     }
 
-    if (!ngx_http_token_injector_fetch_reached(fetch,
-                                               CURLINFO_STARTTRANSFER_TIME_T))
-    {
-        return "timed out without an answer";
-    }
-
-    return "timed out in the middle of its answer";
+    return fetch->headers ? "timed out in the middle of its answer"
+                          : "timed out without an answer";
 }
 
 

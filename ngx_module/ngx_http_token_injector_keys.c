@@ -15,8 +15,6 @@
 #define NGX_HTTP_TOKEN_INJECTOR_KEYS_PRIME  1099511628211ULL
 
 
-static void ngx_http_token_injector_keys_set(
-    ngx_http_token_injector_live_t *live, ti_jwks_t *set);
 static void ngx_http_token_injector_keys_refresh(ngx_event_t *ev);
 
 
@@ -33,7 +31,9 @@ ngx_http_token_injector_keys_init_process(ngx_cycle_t *cycle,
 
     ngx_queue_init(&worker->awaiting);
 
-    if (mcf->feeds.nelts == 0) {
+    /* a cache manager or loader may be busy for minutes, and just exits */
+
+    if (mcf->feeds.nelts == 0 || ngx_process == NGX_PROCESS_HELPER) {
         return NGX_OK;
     }
 
@@ -47,7 +47,7 @@ ngx_http_token_injector_keys_init_process(ngx_cycle_t *cycle,
 
     for (i = 0; i < mcf->feeds.nelts; i++) {
         live[i].feed = feed[i];
-        ngx_http_token_injector_keys_load(&live[i], NULL);
+        ngx_http_token_injector_keys_load(&live[i]);
     }
 
     worker->live = live;
@@ -78,7 +78,7 @@ ngx_http_token_injector_keys_exit_process(void)
     ngx_http_token_injector_fetch_exit();
 
     for (i = 0; i < worker->nlive; i++) {
-        ngx_http_token_injector_keys_set(&worker->live[i], NULL);
+        ngx_http_token_injector_keys_adopt(&worker->live[i], NULL, 0);
 
         if (worker->live[i].pool) {
             ngx_destroy_pool(worker->live[i].pool);
@@ -115,15 +115,13 @@ ngx_http_token_injector_keys_refresh(ngx_event_t *ev)
             continue;
         }
 
-        ngx_http_token_injector_keys_load(live, NULL);
+        ngx_http_token_injector_keys_load(live);
 
         if (ti_refresh_due(&feed->refresh, &feed->shared->refresh,
-                           ngx_time())
-            && ngx_http_token_injector_keys_claim(feed,
-                                          NGX_HTTP_TOKEN_INJECTOR_KEYS_DUE)
-               == NGX_OK)
+                           ngx_time()))
         {
-            ngx_http_token_injector_keys_fetch(live);
+            ngx_http_token_injector_keys_fetch(live,
+                                           NGX_HTTP_TOKEN_INJECTOR_KEYS_DUE);
         }
 
         left = feed->shared->refresh.due - ngx_time();
@@ -136,10 +134,25 @@ ngx_http_token_injector_keys_refresh(ngx_event_t *ev)
 }
 
 
+/* each block's own word on a set that several may share */
+
+time_t
+ngx_http_token_injector_keys_until(ngx_http_token_injector_feed_t *feed)
+{
+    ti_refresh_t  state;
+
+    ngx_memzero(&state, sizeof(ti_refresh_t));
+
+    state.fetched = (int64_t) feed->shared->fetched;
+
+    return (time_t) ti_refresh_usable(&feed->refresh, &state);
+}
+
+
 ngx_uint_t
 ngx_http_token_injector_keys_usable(ngx_http_token_injector_feed_t *feed)
 {
-    return ngx_time() < (time_t) feed->shared->usable;
+    return ngx_time() < ngx_http_token_injector_keys_until(feed);
 }
 
 
@@ -155,73 +168,68 @@ ngx_http_token_injector_keys_sync(ngx_http_token_injector_issuer_t *issuer)
 
     for (i = 0; i < issuer->feeds.nelts; i++) {
         ngx_http_token_injector_keys_load(
-            &ngx_http_token_injector_worker.live[feed[i]->index], NULL);
+            &ngx_http_token_injector_worker.live[feed[i]->index]);
     }
 }
 
 
 void
-ngx_http_token_injector_keys_load(ngx_http_token_injector_live_t *live,
-    const ti_jwks_report_t *report)
+ngx_http_token_injector_keys_load(ngx_http_token_injector_live_t *live)
 {
-    ti_rc_t                               rc;
-    unsigned                              algorithms;
-    ngx_str_t                             text;
-    ngx_uint_t                            generation;
-    ti_jwks_t                            *set;
-    const char                           *why;
-    ngx_http_token_injector_main_conf_t  *mcf;
+    unsigned                         algorithms;
+    ngx_str_t                        text;
+    ngx_uint_t                       generation;
+    ti_jwks_t                       *set;
+    const char                      *why;
+    ngx_http_token_injector_feed_t  *feed;
 
-    if (!ngx_http_token_injector_keys_usable(live->feed)) {
-        ngx_http_token_injector_keys_set(live, NULL);
-        live->generation = 0;
+    feed = live->feed;
+
+    if (!ngx_http_token_injector_keys_usable(feed)) {
+        ngx_http_token_injector_keys_adopt(live, NULL, 0);
         return;
     }
 
-    generation = live->feed->shared->generation;
+    generation = feed->shared->generation;
 
     if (live->generation == generation) {
         return;
     }
 
-    /* tried once, whatever comes of it */
-    live->generation = generation;
+    /* tried once, whatever comes of it: without a set nobody is let in */
 
-    if (ngx_http_token_injector_keys_get(live->feed, &text, &algorithms,
-                                         &live->generation)
-        != NGX_OK)
+    set = NULL;
+
+    if (ngx_http_token_injector_keys_get(feed, &text, &algorithms,
+                                         &generation)
+        == NGX_OK)
     {
-        return;
+        if (ti_jwks_parse(feed->crypto, ngx_http_token_injector_str(&text),
+                          algorithms, NULL, &set, &why)
+            != TI_OK)
+        {
+            /* it was parsed before it came here */
+            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                          "token injector: the keys of issuer \"%V\" can't "
+                          "be read from shared memory: %s", &feed->name, why);
+            set = NULL;
+        }
+
+        ngx_free(text.data);
     }
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
-
-    rc = ti_jwks_parse(mcf->crypto, ngx_http_token_injector_str(&text),
-                       algorithms, report, &set, &why);
-
-    if (rc != TI_OK) {
-        /* it was parsed before it came here */
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "token injector: the keys of issuer \"%V\" can't be "
-                      "read from shared memory: %s",
-                      &live->feed->name, why);
-        set = NULL;
-    }
-
-    ngx_http_token_injector_keys_set(live, set);
-
-    ngx_free(text.data);
+    ngx_http_token_injector_keys_adopt(live, set, generation);
 }
 
 
-static void
-ngx_http_token_injector_keys_set(ngx_http_token_injector_live_t *live,
-    ti_jwks_t *set)
+void
+ngx_http_token_injector_keys_adopt(ngx_http_token_injector_live_t *live,
+    ti_jwks_t *set, ngx_uint_t generation)
 {
     ti_jwks_free(live->set);
 
     live->set = set;
+    live->generation = generation;
     *live->feed->place = set;
 }
 

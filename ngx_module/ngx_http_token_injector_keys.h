@@ -21,7 +21,7 @@
 
 
 /*
- * What all workers know of a feed.  generation and usable are read without
+ * What all workers know of a feed.  generation and fetched are read without
  * the lock: a request asks for no more.
  */
 
@@ -30,7 +30,7 @@ typedef struct {
     u_char                         id[TI_SHA256_LEN];
 
     ngx_atomic_t                   generation;   /* of the text; 0: none */
-    ngx_atomic_t                   usable;       /* until then */
+    ngx_atomic_t                   fetched;      /* when, at last */
     ngx_atomic_t                   claimed;      /* until then, milliseconds */
 
     ti_refresh_t                   refresh;
@@ -52,6 +52,7 @@ typedef struct {
     unsigned                       algorithms;   /* that are allowed */
     ti_refresh_policy_t            refresh;
     ngx_http_token_injector_fetch_conf_t   *fetch;
+    ti_crypto_t                   *crypto;
     ngx_uint_t                     index;        /* among all feeds */
     ngx_uint_t                     used;         /* by some location */
     u_char                         id[TI_SHA256_LEN];
@@ -77,10 +78,20 @@ typedef struct {
 
     /* while this worker fetches it */
 
+    ngx_uint_t                     fetching;
     ngx_pool_t                    *pool;         /* of what was discovered */
     ngx_str_t                      uri;          /* what is being asked */
     unsigned                       algorithms;
 } ngx_http_token_injector_live_t;
+
+
+/* a set as it came */
+
+typedef struct {
+    ngx_str_t                      text;
+    unsigned                       algorithms;
+    u_char                         digest[TI_SHA256_LEN];
+} ngx_http_token_injector_keys_text_t;
 
 
 typedef enum {
@@ -109,12 +120,20 @@ ngx_uint_t ngx_http_token_injector_keys_claimed(
 
 /*
  * The end of a fetch of ours.  put: NGX_OK where the text is another than
- * before, NGX_DECLINED where it is the same, NGX_ERROR where there is no room.
+ * before, NGX_DECLINED where it is the same, NGX_ERROR where there is no room
+ * (it has not ended then: it failed).
  */
 
 ngx_int_t ngx_http_token_injector_keys_put(
-    ngx_http_token_injector_feed_t *feed, ngx_str_t *text, u_char *digest,
-    unsigned algorithms, int64_t max_age);
+    ngx_http_token_injector_feed_t *feed,
+    const ngx_http_token_injector_keys_text_t *text, int64_t max_age,
+    ngx_uint_t *generation);
+
+/* is it what is there already? */
+
+ngx_uint_t ngx_http_token_injector_keys_same(
+    ngx_http_token_injector_feed_t *feed,
+    const ngx_http_token_injector_keys_text_t *text);
 void ngx_http_token_injector_keys_failed(
     ngx_http_token_injector_feed_t *feed);
 
@@ -127,14 +146,24 @@ ngx_int_t ngx_http_token_injector_keys_get(
     ngx_http_token_injector_feed_t *feed, ngx_str_t *text,
     unsigned *algorithms, ngx_uint_t *generation);
 
-/* ours by a claim: asks, and ends the claim in any case */
+/* asks, where it can be claimed, and ends the claim in any case */
 
-void ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live);
+void ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_keys_e why);
 
-/* parses what is new; a report hears of keys that are left out */
+/* parses what other workers fetched; drops what is too old */
 
-void ngx_http_token_injector_keys_load(ngx_http_token_injector_live_t *live,
-    const ti_jwks_report_t *report);
+void ngx_http_token_injector_keys_load(ngx_http_token_injector_live_t *live);
+
+/* this set is that generation */
+
+void ngx_http_token_injector_keys_adopt(ngx_http_token_injector_live_t *live,
+    ti_jwks_t *set, ngx_uint_t generation);
+
+/* until when may what was fetched be used? */
+
+time_t ngx_http_token_injector_keys_until(
+    ngx_http_token_injector_feed_t *feed);
 
 /* was something fetched that is not too old?  It may be a set of no keys. */
 

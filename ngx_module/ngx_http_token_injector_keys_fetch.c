@@ -35,13 +35,26 @@ static void ngx_http_token_injector_keys_end(
 #define NGX_HTTP_TOKEN_INJECTOR_STATUS_TEXT  128
 
 
+/*
+ * A worker that was kept busy finds its claim over and its fetch not yet: the
+ * one must not begin in the place of the other.
+ */
+
 void
-ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live)
+ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_keys_e why)
 {
     ngx_http_token_injector_feed_t   *feed;
 
     feed = live->feed;
 
+    if (live->fetching
+        || ngx_http_token_injector_keys_claim(feed, why) != NGX_OK)
+    {
+        return;
+    }
+
+    live->fetching = 1;
     live->uri = feed->uri;
     live->algorithms = feed->algorithms;
 
@@ -193,67 +206,77 @@ ngx_http_token_injector_keys_discover(ngx_http_token_injector_live_t *live,
 }
 
 
-/* NULL: what came is in shared memory */
+/* NULL: what came is in shared memory; parsed only if it is not there yet */
 
 static const char *
 ngx_http_token_injector_keys_take(ngx_http_token_injector_live_t *live,
     ngx_http_token_injector_fetch_reply_t *reply)
 {
-    u_char                                digest[TI_SHA256_LEN];
+    int64_t                               max_age;
     ti_str_t                              text;
     ngx_int_t                             rc;
     ti_jwks_t                            *set;
+    ngx_uint_t                            generation;
     const char                           *why;
-    ngx_http_token_injector_main_conf_t  *mcf;
+    ti_jwks_report_t                      report;
+    ngx_http_token_injector_feed_t       *feed;
+    ngx_http_token_injector_keys_text_t   came;
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    feed = live->feed;
+    set = NULL;
 
     text = ngx_http_token_injector_str(&reply->body);
     why = "was answered, and memory is none";
 
-    if (ti_crypto_sha256(mcf->crypto, &text, 1, digest) != TI_OK
-        || ti_jwks_parse(mcf->crypto, text, live->algorithms, NULL, &set,
+    came.text = reply->body;
+    came.algorithms = live->algorithms;
+
+    if (ti_crypto_sha256(feed->crypto, &text, 1, came.digest) != TI_OK) {
+        return why;
+    }
+
+    report.ignored = ngx_http_token_injector_keys_ignored;
+    report.data = live;
+
+    if (!ngx_http_token_injector_keys_same(feed, &came)
+        && ti_jwks_parse(feed->crypto, text, came.algorithms, &report, &set,
                          &why)
            != TI_OK)
     {
         return why;
     }
 
-    ti_jwks_free(set);
+    max_age = ti_refresh_max_age(
+                          ngx_http_token_injector_str(&reply->cache_control),
+                          ngx_http_token_injector_str(&reply->age));
 
-    rc = ngx_http_token_injector_keys_put(live->feed, &reply->body, digest,
-                 live->algorithms,
-                 ti_refresh_max_age(
-                         ngx_http_token_injector_str(&reply->cache_control),
-                         ngx_http_token_injector_str(&reply->age)));
+    rc = ngx_http_token_injector_keys_put(feed, &came, max_age, &generation);
 
     if (rc == NGX_ERROR) {
+        ti_jwks_free(set);
         return "sent a set that the shared memory for keys has no room for";
     }
 
-    if (rc == NGX_OK) {
+    if (rc == NGX_OK && set) {
+        ngx_http_token_injector_keys_adopt(live, set, generation);
         ngx_http_token_injector_keys_taken(live);
+
+    } else {
+        ti_jwks_free(set);
     }
 
     return NULL;
 }
 
 
-/* another set than before: what is in it, said once for all workers */
+/* another set than before, said once for all workers */
 
 static void
 ngx_http_token_injector_keys_taken(ngx_http_token_injector_live_t *live)
 {
-    size_t            n;
-    ti_jwks_report_t  report;
+    size_t  n;
 
-    report.ignored = ngx_http_token_injector_keys_ignored;
-    report.data = live;
-
-    ngx_http_token_injector_keys_load(live, &report);
-
-    n = live->set ? ti_jwks_count(live->set) : 0;
+    n = ti_jwks_count(live->set);
 
     if (n == 0) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
@@ -293,11 +316,12 @@ ngx_http_token_injector_keys_end(ngx_http_token_injector_live_t *live,
     ngx_http_token_injector_feed_t  *feed;
 
     feed = live->feed;
+    live->fetching = 0;
 
     if (why) {
         ngx_http_token_injector_keys_failed(feed);
 
-        left = (time_t) feed->shared->usable - ngx_time();
+        left = ngx_http_token_injector_keys_until(feed) - ngx_time();
 
         if (left > 0) {
             ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,

@@ -5,6 +5,11 @@
  * always the same, so that every reload finds it, whatever else changed.
  */
 
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <openssl/rand.h>
+
 #include "ngx_http_token_injector_keys.h"
 
 
@@ -17,9 +22,15 @@
 #define NGX_HTTP_TOKEN_INJECTOR_KEYS_SLACK  1000
 
 
+/* where the generations of a zone begin: admissions may outlive the zone */
+
+#define NGX_HTTP_TOKEN_INJECTOR_KEYS_FIRST  0x7fffffff
+
+
 typedef struct {
     ngx_slab_pool_t               *shpool;
     ngx_queue_t                    feeds;
+    uint32_t                       first;        /* generation */
 } ngx_http_token_injector_keys_zone_t;
 
 
@@ -34,7 +45,10 @@ static ngx_slab_pool_t *ngx_http_token_injector_keys_lock(
 static void ngx_http_token_injector_keys_release(
     ngx_http_token_injector_keys_shared_t *shared);
 static ngx_int_t ngx_http_token_injector_keys_replace(ngx_slab_pool_t *shpool,
-    ngx_http_token_injector_keys_shared_t *shared, ngx_str_t *text);
+    ngx_http_token_injector_keys_shared_t *shared, const ngx_str_t *text);
+static ngx_uint_t ngx_http_token_injector_keys_equal(
+    ngx_http_token_injector_keys_shared_t *shared,
+    const ngx_http_token_injector_keys_text_t *text);
 
 
 ngx_shm_zone_t *
@@ -92,6 +106,15 @@ ngx_http_token_injector_keys_init(ngx_shm_zone_t *zone, void *data)
         z->shpool = shpool;
         ngx_queue_init(&z->feeds);
 
+        if (RAND_bytes((u_char *) &z->first, sizeof(z->first)) != 1) {
+            ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                          "token injector: no randomness for the zone of "
+                          "keys");
+            return NGX_ERROR;
+        }
+
+        z->first = 1 + z->first % NGX_HTTP_TOKEN_INJECTOR_KEYS_FIRST;
+
         shpool->data = z;
     }
 
@@ -130,13 +153,6 @@ ngx_http_token_injector_keys_find(ngx_shm_zone_t *zone,
 
         if (ngx_memcmp(shared->id, feed->id, TI_SHA256_LEN) == 0) {
             feed->shared = shared;
-
-            if (shared->generation) {
-                /* keys_max_stale may be another now */
-                shared->usable = ti_refresh_usable(&feed->refresh,
-                                                   &shared->refresh);
-            }
-
             return NGX_OK;
         }
     }
@@ -170,6 +186,7 @@ ngx_http_token_injector_keys_find(ngx_shm_zone_t *zone,
 static void
 ngx_http_token_injector_keys_sweep(ngx_shm_zone_t *zone, ngx_array_t *feeds)
 {
+    u_char                                 *p;
     ngx_uint_t                              i;
     ngx_queue_t                            *q;
     ngx_http_token_injector_feed_t        **feed;
@@ -195,9 +212,12 @@ ngx_http_token_injector_keys_sweep(ngx_shm_zone_t *zone, ngx_array_t *feeds)
         }
 
         if (i == feeds->nelts && shared->text) {
-            ngx_slab_free_locked(z->shpool, shared->text);
-            shared->text = NULL;
+            p = shared->text;
+
             shared->len = 0;
+            shared->text = NULL;
+
+            ngx_slab_free_locked(z->shpool, p);
             ngx_memzero(&shared->refresh, sizeof(ti_refresh_t));
         }
     }
@@ -269,44 +289,43 @@ ngx_http_token_injector_keys_claimed(ngx_http_token_injector_feed_t *feed)
 
 ngx_int_t
 ngx_http_token_injector_keys_put(ngx_http_token_injector_feed_t *feed,
-    ngx_str_t *text, u_char *digest, unsigned algorithms, int64_t max_age)
+    const ngx_http_token_injector_keys_text_t *text, int64_t max_age,
+    ngx_uint_t *generation)
 {
     ngx_int_t                               rc;
     ngx_slab_pool_t                        *shpool;
+    ngx_http_token_injector_keys_zone_t    *z;
     ngx_http_token_injector_keys_shared_t  *shared;
 
+    z = feed->zone->data;
     shared = feed->shared;
 
     shpool = ngx_http_token_injector_keys_lock(feed);
 
-    if (shared->text
-        && shared->algorithms == algorithms
-        && ngx_memcmp(shared->digest, digest, TI_SHA256_LEN) == 0)
-    {
+    if (ngx_http_token_injector_keys_equal(shared, text)) {
         rc = NGX_DECLINED;
 
     } else {
-        rc = ngx_http_token_injector_keys_replace(shpool, shared, text);
+        rc = ngx_http_token_injector_keys_replace(shpool, shared,
+                                                  &text->text);
 
         if (rc == NGX_OK) {
-            ngx_memcpy(shared->digest, digest, TI_SHA256_LEN);
-            shared->algorithms = algorithms;
-            shared->generation++;
+            ngx_memcpy(shared->digest, text->digest, TI_SHA256_LEN);
+            shared->algorithms = text->algorithms;
+            shared->generation = shared->generation ? shared->generation + 1
+                                                    : z->first;
         }
     }
 
-    if (rc == NGX_ERROR) {
-        ti_refresh_failed(&feed->refresh, &shared->refresh, ngx_time(),
-                          (uint32_t) ngx_random());
-
-    } else {
+    if (rc != NGX_ERROR) {
         ti_refresh_succeeded(&feed->refresh, &shared->refresh, ngx_time(),
                              max_age, (uint32_t) ngx_random());
 
-        shared->usable = ti_refresh_usable(&feed->refresh, &shared->refresh);
-    }
+        shared->fetched = shared->refresh.fetched;
+        *generation = shared->generation;
 
-    ngx_http_token_injector_keys_release(shared);
+        ngx_http_token_injector_keys_release(shared);
+    }
 
     ngx_shmtx_unlock(&shpool->mutex);
 
@@ -326,11 +345,16 @@ ngx_http_token_injector_keys_release(
 }
 
 
+/*
+ * In this order: a worker that dies in between leaves what can be lost, not
+ * what would be freed twice.
+ */
+
 static ngx_int_t
 ngx_http_token_injector_keys_replace(ngx_slab_pool_t *shpool,
-    ngx_http_token_injector_keys_shared_t *shared, ngx_str_t *text)
+    ngx_http_token_injector_keys_shared_t *shared, const ngx_str_t *text)
 {
-    u_char  *p;
+    u_char  *p, *old;
 
     p = ngx_slab_alloc_locked(shpool, text->len);
     if (p == NULL) {
@@ -339,14 +363,45 @@ ngx_http_token_injector_keys_replace(ngx_slab_pool_t *shpool,
 
     ngx_memcpy(p, text->data, text->len);
 
-    if (shared->text) {
-        ngx_slab_free_locked(shpool, shared->text);
-    }
+    old = shared->text;
 
+    shared->len = 0;
     shared->text = p;
     shared->len = text->len;
 
+    if (old) {
+        ngx_slab_free_locked(shpool, old);
+    }
+
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_token_injector_keys_equal(
+    ngx_http_token_injector_keys_shared_t *shared,
+    const ngx_http_token_injector_keys_text_t *text)
+{
+    return shared->text
+           && shared->algorithms == text->algorithms
+           && ngx_memcmp(shared->digest, text->digest, TI_SHA256_LEN) == 0;
+}
+
+
+ngx_uint_t
+ngx_http_token_injector_keys_same(ngx_http_token_injector_feed_t *feed,
+    const ngx_http_token_injector_keys_text_t *text)
+{
+    ngx_uint_t        same;
+    ngx_slab_pool_t  *shpool;
+
+    shpool = ngx_http_token_injector_keys_lock(feed);
+
+    same = ngx_http_token_injector_keys_equal(feed->shared, text);
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return same;
 }
 
 
@@ -395,13 +450,20 @@ ngx_http_token_injector_keys_get(ngx_http_token_injector_feed_t *feed,
 
         shpool = ngx_http_token_injector_keys_lock(feed);
 
-        if (shared->text && shared->len <= size) {
+        if (shared->len <= size) {
             break;
         }
 
         ngx_shmtx_unlock(&shpool->mutex);
 
         ngx_free(text->data);
+    }
+
+    if (shared->len == 0) {
+        ngx_shmtx_unlock(&shpool->mutex);
+        ngx_free(text->data);
+
+        return NGX_DECLINED;
     }
 
     text->len = shared->len;

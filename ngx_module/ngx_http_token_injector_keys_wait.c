@@ -7,7 +7,8 @@
 #include "ngx_http_token_injector.h"
 
 
-#define NGX_HTTP_TOKEN_INJECTOR_KEYS_LOOK  25
+#define NGX_HTTP_TOKEN_INJECTOR_KEYS_LOOK   25
+#define NGX_HTTP_TOKEN_INJECTOR_KEYS_BATCH  64
 
 
 static void ngx_http_token_injector_keys_ask(
@@ -71,14 +72,9 @@ ngx_http_token_injector_keys_ask(ngx_http_token_injector_issuer_t *issuer)
     feed = issuer->feeds.elts;
 
     for (i = 0; i < issuer->feeds.nelts; i++) {
-
-        if (ngx_http_token_injector_keys_claim(feed[i],
-                                         NGX_HTTP_TOKEN_INJECTOR_KEYS_HINT)
-            == NGX_OK)
-        {
-            ngx_http_token_injector_keys_fetch(
-                &ngx_http_token_injector_worker.live[feed[i]->index]);
-        }
+        ngx_http_token_injector_keys_fetch(
+            &ngx_http_token_injector_worker.live[feed[i]->index],
+            NGX_HTTP_TOKEN_INJECTOR_KEYS_HINT);
     }
 }
 
@@ -132,19 +128,27 @@ ngx_http_token_injector_keys_news(void)
 }
 
 
+/*
+ * So many at a time: each judges its token anew, and others have requests
+ * too.
+ */
+
 static void
 ngx_http_token_injector_keys_look(ngx_event_t *ev)
 {
+    ngx_uint_t                         n;
     ngx_queue_t                       *q, *next, ready;
     ngx_http_token_injector_ctx_t     *ctx;
     ngx_http_token_injector_worker_t  *worker;
 
     worker = &ngx_http_token_injector_worker;
 
+    n = 0;
     ngx_queue_init(&ready);
 
     for (q = ngx_queue_head(&worker->awaiting);
-         q != ngx_queue_sentinel(&worker->awaiting);
+         q != ngx_queue_sentinel(&worker->awaiting)
+         && n < NGX_HTTP_TOKEN_INJECTOR_KEYS_BATCH;
          q = next)
     {
         next = ngx_queue_next(q);
@@ -153,6 +157,7 @@ ngx_http_token_injector_keys_look(ngx_event_t *ev)
         if (ngx_http_token_injector_keys_outlook(ctx) != NGX_AGAIN) {
             ngx_queue_remove(q);
             ngx_queue_insert_tail(&ready, q);
+            n++;
         }
     }
 
@@ -166,8 +171,14 @@ ngx_http_token_injector_keys_look(ngx_event_t *ev)
         ngx_http_token_injector_resume(ctx);
     }
 
-    if (!ngx_queue_empty(&worker->awaiting) && !ev->timer_set) {
-        ngx_add_timer(ev, NGX_HTTP_TOKEN_INJECTOR_KEYS_LOOK);
+    if (!ngx_queue_empty(&worker->awaiting)) {
+
+        if (ev->timer_set) {
+            ngx_del_timer(ev);
+        }
+
+        ngx_add_timer(ev, n < NGX_HTTP_TOKEN_INJECTOR_KEYS_BATCH
+                          ? NGX_HTTP_TOKEN_INJECTOR_KEYS_LOOK : 1);
     }
 }
 

@@ -391,9 +391,12 @@ ngx_http_token_injector_level(ngx_http_token_injector_ctx_t *ctx,
 
     case TI_RESULT_STORE_UNAVAILABLE:
     case TI_RESULT_KEYS_UNAVAILABLE:
+    case TI_RESULT_PROVIDER_UNAVAILABLE:
+    case TI_RESULT_PROVIDER_THROTTLED:
         return NGX_LOG_WARN;
 
     case TI_RESULT_INTERNAL_ERROR:
+    case TI_RESULT_PROVIDER_MISCONFIGURED:
         return NGX_LOG_ERR;
 
     default:

@@ -149,7 +149,7 @@ ti_pkey_checks(EVP_PKEY *pkey)
         return 0;
     }
 
-    rc = EVP_PKEY_public_check(ctx);
+    rc = EVP_PKEY_public_check_quick(ctx);
 
     EVP_PKEY_CTX_free(ctx);
 

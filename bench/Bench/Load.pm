@@ -15,11 +15,11 @@ use TI::Redis;
 use Bench::Stage qw(worker tail third_party_token user_keys tokens_dir
                     keys_file USERS TOKENS);
 
-our @EXPORT_OK = qw(measure settle server);
+our @EXPORT_OK = qw(measure settle server load loaded);
 
 my $seconds = $ENV{BENCH_SECONDS} || 2;
 my $connections = $ENV{BENCH_CONNECTIONS} || 64;
-my $first = 0;                              # token not used yet
+my %first;                                  # token not used yet, by server
 my @tokens;
 
 
@@ -27,7 +27,8 @@ my @tokens;
 sub server {
     my ($case) = @_;
 
-    return $case->{path} =~ m{^/(?:plain|cached)} ? 'plain' : 'module';
+    return $case->{on}
+           // ($case->{path} =~ m{^/(?:plain|cached)} ? 'plain' : 'module');
 }
 
 # measure(case): { requests, rate, cpu (us a request), busy (of the core),
@@ -37,47 +38,71 @@ sub measure {
 
     _warm($case);
 
-    my $count = $case->{fresh} ? TOKENS : USERS;
-    my $from = $case->{fresh} ? $first : 0;
     my $worker = worker(server($case));
     my ($redis, $upstream) = (_redis_calls(), _upstream_calls());
     my $cpu = _cpu($worker);
 
-    my @lines = _wrk($case, $from, $count);
+    my $run = loaded(load($case));
 
     $cpu = _cpu($worker) - $cpu;
     # the questions themselves are calls, too
     $redis = _redis_calls() - $redis - 1;
     $upstream = _upstream_calls() - $upstream - 1;
 
-    my ($requests, $us, $errors) = map { /^measured (\d+) (\d+) (\d+)/ }
-                                   @lines;
+    die "bench: $case->{name}: $run->{refused} of $run->{requests} requests ",
+        "refused\n", tail(server($case)) if $run->{refused};
+
+    return {
+        %$run, rate => $run->{requests} / $run->{seconds},
+        cpu => $cpu / 1000 / $run->{requests},
+        busy => $cpu / 1e9 / $run->{seconds},
+        redis => $redis / $run->{requests},
+        upstream => $upstream / $run->{requests},
+    };
+}
+
+# load(case, seconds => 2, connections => 64, pause => milliseconds, tokens =>
+# name of their file, count => of them): has begun when it returns
+sub load {
+    my ($case, %opt) = @_;
+
+    my $count = $opt{count} // ($case->{fresh} ? TOKENS : USERS);
+    my $from = $case->{fresh} ? $first{server($case)} // 0 : 0;
+
+    my @command = ('wrk', '-t1', '-c' . ($opt{connections} // $connections),
+                   '-d' . ($opt{seconds} // $seconds) . 's', '--timeout', '10s',
+                   '-s', root() . '/bench/load.lua',
+                   'http://127.0.0.1:' . port(server($case)) . '/', '--',
+                   $case->{method} // 'GET', _uri($case),
+                   tokens_dir() . '/' . ($opt{tokens} // 'tokens'),
+                   keys_file(), $from, $count, $opt{pause} // 0);
+    open(my $wrk, '-|', @command) or die "bench: wrk: $!\n";
+
+    return { case => $case, wrk => $wrk };
+}
+
+# loaded(what load() began): at its end { requests, seconds, refused, p50, p99
+# (microseconds) }
+sub loaded {
+    my ($load) = @_;
+
+    my ($case, $wrk) = @$load{qw(case wrk)};
+    my @lines = <$wrk>;
+    close($wrk) or die "bench: wrk: @lines\n";
+
+    my ($requests, $us, $errors, $refused, $p50, $p99) =
+        map { /^measured (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)/ } @lines;
     die "bench: wrk: @lines" if !$requests;
     die "bench: $case->{name}: $errors of $requests requests failed\n",
         tail(server($case)) if $errors;
 
-    $first = ($first + $requests) % TOKENS if $case->{fresh};
+    if ($case->{fresh}) {
+        my $next = \$first{server($case)};
+        $$next = (($$next // 0) + $requests) % TOKENS;
+    }
 
-    return {
-        requests => $requests, rate => $requests / ($us / 1e6),
-        cpu => $cpu / 1000 / $requests, busy => $cpu / 1e9 / ($us / 1e6),
-        redis => $redis / $requests, upstream => $upstream / $requests,
-    };
-}
-
-sub _wrk {
-    my ($case, $from, $count) = @_;
-
-    my @command = ('wrk', '-t1', "-c$connections", "-d${seconds}s", '-s',
-                   root() . '/bench/load.lua',
-                   'http://127.0.0.1:' . port(server($case)) . '/', '--',
-                   $case->{method} // 'GET', _uri($case),
-                   tokens_dir() . '/tokens', keys_file(), $from, $count);
-    open(my $wrk, '-|', @command) or die "bench: wrk: $!\n";
-    my @lines = <$wrk>;
-    close($wrk) or die "bench: wrk: @lines\n";
-
-    return @lines;
+    return { requests => $requests, seconds => $us / 1e6,
+             refused => $refused, p50 => $p50, p99 => $p99 };
 }
 
 sub _uri { "$_[0]{path}search?q=meetings+next+week&top=25" }

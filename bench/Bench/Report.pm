@@ -13,7 +13,7 @@ use TI::Env qw(root build_dir read_file);
 
 use Bench::Stage qw(tokens_dir USERS TOKENS);
 
-our @EXPORT_OK = qw(table core_table median ratios machine publish);
+our @EXPORT_OK = qw(table core_table median ratios machine markdown publish);
 
 
 sub median {
@@ -35,12 +35,12 @@ sub ratios {
 
 
 sub table {
-    my ($plain, $cases, $runs, $pairs) = @_;
+    my ($cases, $runs, $pairs) = @_;
 
     my @rows = ([qw(case to ratio least most CPU target), 'requests/s',
                  'CPU us', 'busy', 'Redis', 'upstream']);
 
-    for my $case ($plain, @$cases) {
+    for my $case (@$cases) {
         my @pairs = @{$pairs->{$case->{name}} || []};
         my @rates = map { $_->{rate} } @pairs;
         my @own = @{$runs->{$case->{name}}};
@@ -61,7 +61,7 @@ sub table {
         ];
     }
 
-    return _markdown(@rows);
+    return markdown(@rows);
 }
 
 sub _target {
@@ -74,7 +74,7 @@ sub _target {
 }
 
 # the first column's texts to the left, the others' to the right
-sub _markdown {
+sub markdown {
     my (@rows) = @_;
 
     my @width;
@@ -124,14 +124,15 @@ sub core_table {
         push @rows, [$what, $us, $target];
     }
 
-    return _markdown(@rows);
+    return markdown(@rows);
 }
 
 
 # --- where and with what ----------------------------------------------------
 
+# machine(rounds, what a run is)
 sub machine {
-    my ($rounds) = @_;
+    my ($rounds, $run) = @_;
 
     my ($cpu) = read_file('/proc/cpuinfo') =~ /^model name\s*:\s*(.*)/m;
     my ($os) = read_file('/etc/os-release') =~ /^PRETTY_NAME="?([^"\n]*)/m;
@@ -151,12 +152,11 @@ sub machine {
         . ($cpu // 'a CPU without a name') . ", $cores cores; "
         . ($os // 'an unknown system') . ", $kernel; $version, $ssl, "
         . "redis $redis, wrk.\n"
-        . "$rounds rounds of " . ($ENV{BENCH_SECONDS} || 2) . ' s a run, '
-        . ($ENV{BENCH_CONNECTIONS} || 64) . ' connections, '
-        . USERS . ' users with user keys, callers\' RS256 tokens of '
-        . _token_length() . ' bytes, third-party tokens of 1 KB, answers of '
-        . '4 KB, ' . TOKENS . " tokens where each is new; access_log off; "
-        . "Redis on a unix socket.\n";
+        . "$rounds rounds of $run; " . USERS . ' users with user keys, '
+        . 'callers\' RS256 tokens of ' . _token_length() . ' bytes, '
+        . 'third-party tokens of 1 KB, answers of 4 KB, ' . TOKENS
+        . ' tokens where each is new; access_log off; Redis on a unix '
+        . "socket.\n";
 }
 
 sub _token_length {
@@ -166,26 +166,17 @@ sub _token_length {
     return length $token;
 }
 
+# publish(name, headline, where, what the columns mean, tables): printed, and
+# below build/bench; the last of a name is NAME.md
 sub publish {
-    my ($where, $table, $core) = @_;
+    my ($called, $title, $where, $legend, @tables) = @_;
 
-    my $text = <<"END";
-# What it costs
-
-$where
-Ratios are medians over the rounds of requests a second, each to the mean of
-the runs before and after it of what stands in "to"; "CPU" is the same of the
-worker's CPU time a request (1: no more than that one). "busy" is the share of
-its core that the worker used, "Redis" and "upstream" are calls a request.
-
-$table
-$core
-END
+    my $text = join "\n", "$title\n", $where, $legend, @tables;
     my $dir = build_dir() . '/bench/results';
-    my $name = strftime("%Y%m%d-%H%M%S", gmtime());
+    my $name = strftime("%Y%m%d-%H%M%S", gmtime()) . "-$called";
 
     File::Path::make_path($dir);
-    for my $path ("$dir/$name.md", build_dir() . '/bench/latest.md') {
+    for my $path ("$dir/$name.md", build_dir() . "/bench/$called.md") {
         open(my $fh, '>', $path) or die "$path: $!\n";
         print $fh $text;
         close($fh) or die "$path: $!\n";

@@ -2,7 +2,8 @@ package Bench::Stage;
 
 # Who is on the stage: the nginx that is measured, with the module and
 # without, each with one worker on a core of its own; on the other cores the
-# third party, Redis, and this program with the load that it makes.
+# third party, the identity provider, Redis, and this program with the load
+# that it makes.
 
 use strict;
 use warnings;
@@ -15,15 +16,20 @@ use TI::Env qw(root build_dir testdir port define subst write_file read_file
 use TI::Http;
 use TI::Record;
 use TI::Redis;
+use TI::Tls;
 
 our @EXPORT_OK = qw(
-    share_cores stage_start stage_memory profile
-    worker tail third_party_token user_keys tokens_dir keys_file USERS TOKENS
+    share_cores stage_start stage_memory profile nginx nginx_end
+    worker tail third_party_token user_keys tokens_dir keys_file
+    USERS TOKENS FLOOD PROVIDERS
 );
 
 use constant {
     USERS => 200,
     TOKENS => 24_000,
+    FLOOD => 12_000,                        # these two as in tokens.py
+    PROVIDERS => 20,
+    OTHERS => 49,
     WORKER_CORE => 0,
     IDLE => 4000,
 };
@@ -53,10 +59,11 @@ sub share_cores {
         or die "bench: taskset: $!\n";
 }
 
+# connections => of a worker, before => another build of the module, more =>
+# [names of nginx to be started with "plain" and "module"]
 sub stage_start {
     my (%opt) = @_;
 
-    my $dir = testdir();
     my $module = $ENV{TI_MODULE}
                  || build_dir() . '/ngx_http_token_injector_module.so';
     die "bench: no $module: make module\n"
@@ -67,24 +74,43 @@ sub stage_start {
     sealing_keys_file();
     _users();
 
+    authority();
+    certificate('keys', addresses => ['127.0.0.1']);
+
     define(
         CONNECTIONS => $opt{connections}, TOKENS => TOKENS,
         TOKENS_DIR => tokens_dir(),
         MODULE => $ENV{TI_NGINX_STATIC} ? '' : "load_module $module;",
+        MODULE_before => 'load_module ' . ($opt{before} // '') . ';',
+        OTHERS => join("\n", map { _other($_) } 1 .. OTHERS),
+        OTHER_NAMES => join(' ', map { "other-$_" } 1 .. OTHERS),
         HALF_ANSWER => substr('{"subject":"a meeting with alice"},' x 64, 0,
                               2048),
     );
     write_file('common.conf', subst(_text('common')));
 
-    _nginx('service', 1);
-    _nginx('plain', WORKER_CORE);
-    _nginx('module', WORKER_CORE);
+    nginx('service', 1);
+    nginx($_) for qw(plain module), @{$opt{more} || []};
+}
+
+# an issuer whose keys are fetched, and whose name is as long as the callers'
+sub _other {
+    my ($n) = @_;
+
+    return sprintf(<<'END', $n, $n);
+    token_issuer other-%d {
+        issuer                   https://login-%02d.example.net/;
+        audience                 api://search;
+        keys_uri                 https://127.0.0.1:%%%%PORT_keys%%%%/others.jwks;
+        ssl_trusted_certificate  %%%%TESTDIR%%%%/ca.pem;
+    }
+END
 }
 
 # a day's tokens are good for weeks; nothing in them is secret for anyone
 sub _tokens {
     my $dir = tokens_dir();
-    my $lines = -e "$dir/tokens" && -M _ < 30
+    my $lines = -e "$dir/parked" && -e "$dir/tokens" && -M _ < 30
                 ? `wc -l < '$dir/tokens'` : 0;
 
     return if $lines == TOKENS;
@@ -118,11 +144,24 @@ sub _users {
     write_file('user-keys', join '', map { "$_\n" } @user_keys);
 }
 
-sub _text { read_file(root() . "/bench/$_[0].conf") }
+# "before" is "module" with the other build
+sub _text {
+    my ($name) = @_;
 
-sub _nginx {
+    my $before = $name eq 'before';
+    my $text = read_file(root() . '/bench/' . ($before ? 'module' : $name)
+                         . '.conf');
+    $text =~ s/%%MODULE%%/%%MODULE_before%%/ if $before;
+    $text =~ s/%%PORT_module%%/%%PORT_before%%/ if $before;
+
+    return $text;
+}
+
+# nginx(name, core = the worker's): NAME.conf, with one worker, which has begun
+sub nginx {
     my ($name, $core) = @_;
 
+    $core //= WORKER_CORE;
     my $dir = testdir();
     my @main = ('daemon off;', 'worker_processes 1;',
                 'worker_cpu_affinity ' . '1' . '0' x $core . ';',
@@ -130,10 +169,10 @@ sub _nginx {
                 "error_log $dir/$name.log notice;");
     unshift @main, 'user root root;' if $> == 0;
     define(MAIN => join "\n", @main);
-    write_file("$name.conf", subst(_text($name)));
+    # placeholders may stand for text that has some
+    write_file("$name.conf", subst(subst(_text($name))));
 
-    at_end(sub { end_process($nginx{$name}, 'TERM', 10) })
-        if !exists $nginx{$name};
+    at_end(sub { nginx_end($name) }) if !exists $nginx{$name};
     unlink("$dir/$name.pid");
     $nginx{$name} = spawn("$dir/$name.out", $ENV{TI_NGINX} || 'nginx', '-p',
                           "$dir/", '-c', "$dir/$name.conf", '-e',
@@ -145,6 +184,8 @@ sub _nginx {
         -s "$dir/$name.pid" && _child($nginx{$name});
     }, "nginx ($name)", 20);
 }
+
+sub nginx_end { end_process($nginx{$_[0]}, 'TERM', 10) }
 
 # the last it said
 sub tail {
@@ -221,8 +262,8 @@ sub _idle {
 
     my @open;
 
-    end_process($nginx{$name}, 'TERM', 10);
-    _nginx($name, WORKER_CORE);
+    nginx_end($name);
+    nginx($name);
 
     my $request = sub {
         my $c = connection(port => $name) or die "bench: no connection\n";

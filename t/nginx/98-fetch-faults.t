@@ -67,7 +67,8 @@ my @faults = (
     ['gzip-said', { body => $set, headers => ['Content-Encoding: gzip'] },
      $encoded],
     ['bomb', { raw => join "\r\n", 'HTTP/1.1 200 OK',
-               'Transfer-Encoding: gzip', '', $bomb }, $large],
+               'Transfer-Encoding: gzip', '', $bomb },
+     qr/$large|Transfer-Encoding that nobody asked for/],
     ['flood', { flood => [$many, 100 << 10] }, $large],
     ['flood-closed', { flood => [$many, 100 << 10], ends => 'close' },
      $large],
@@ -92,7 +93,8 @@ my @faults = (
     ['not-http', { raw => "SSH-2.0-OpenSSH_9.2\r\n" },
      qr/something that is not HTTP/],
     ['holds', { hold => 'never' }, qr/timed out without an answer/],
-    ['drips', { drip => [1, 0.05] }, qr/timed out in the middle of its answer/],
+    ['drips', { drip => [10, 0.05] },
+     qr/timed out in the middle of its answer/],
 );
 
 # its first keys are good
@@ -112,8 +114,8 @@ sub conf {
             keys_interval      1s;
             keys_min_interval  1s;
             keys_wait          5s;
-            connect_timeout    500ms;
-            timeout            1s;
+            connect_timeout    2s;
+            timeout            3s;
 EOB
         $locations .= "location /$_/ { token_auth $_; empty_gif; }\n";
     }
@@ -210,7 +212,10 @@ is_deeply(all($old, @names), { map { $_ => 401 } @names },
           'and the old key is gone');
 
 fds_are($fds, 'no descriptor is left');
-cmp_ok(worker_memory(), '<', $memory + 4096, 'no memory either');
+SKIP: {
+    skip('a sanitizer keeps what was freed', 1) if patience() > 1;
+    cmp_ok(worker_memory(), '<', $memory + 4096, 'no memory either');
+}
 secrets_absent('no token in the logs', $idp->token({}, key => $old));
 
 done_testing();

@@ -15,7 +15,7 @@ use TI::Token qw(jwk jwt key);
 use TI::Upstream;
 
 our @ISA = qw(TI::Upstream);
-our @EXPORT = qw(issuer deaf_port deaf_end);
+our @EXPORT = qw(issuer deaf_port);
 
 my $json = JSON::PP->new->latin1->canonical;
 my @deaf;
@@ -199,9 +199,6 @@ sub deaf_port {
 
     return $port;
 }
-
-# they refuse from now on, and who was waiting learns it when he asks again
-sub deaf_end { close($_) for splice @deaf }
 
 
 1;

@@ -79,11 +79,14 @@ sub worker_fds {
 # fds_are(count, name): a test that a worker's descriptors come back to that
 sub fds_are {
     my ($count, $name, $pid) = @_;
+    my $now;
 
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    eval { wait_for(sub { worker_fds($pid) == $count }, 'descriptors') };
+    eval {
+        wait_for(sub { ($now = worker_fds($pid)) == $count }, 'descriptors');
+    };
 
-    return Test::More::is(worker_fds($pid), $count,
+    return Test::More::is($now, $count,
                           $name // 'descriptors are what they were');
 }
 
