@@ -332,3 +332,52 @@ ngx_http_token_injector_app_renew(ngx_event_t *ev)
     ngx_add_timer(ev, (ngx_msec_t) ngx_max(pause, 1) * 1000
                       + ngx_random() % 500);
 }
+
+
+/* of its connection, of its lock, and ours as the owner of that */
+
+ngx_int_t
+ngx_http_token_injector_app_names(ngx_http_token_injector_app_t *app)
+{
+    u_char                               *p;
+    ti_str_t                              prefix, provider;
+    ti_who_t                              nobody;
+    ti_pool_t                             pool;
+    ti_random_t                           random;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_worker.conf;
+
+    app->pool = ngx_create_pool(1024, ngx_cycle->log);
+    if (app->pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&nobody, sizeof(ti_who_t));
+
+    pool = ngx_http_token_injector_pool(app->pool);
+    random = ti_crypto_random();
+    prefix = ngx_http_token_injector_str(&app->provider->store->key_prefix);
+    provider = ngx_http_token_injector_str(&app->provider->name);
+
+    p = ngx_pnalloc(app->pool, TI_RECORD_USER_LEN + prefix.len + provider.len
+                               + TI_RECORD_USER_LEN + sizeof("{}:l::-"));
+    if (p == NULL
+        || ti_record_user(mcf->crypto, app->provider->store->ring, &nobody, p)
+           != TI_OK
+        || ti_write_cid(&random, app->owner) != TI_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    app->user = ti_str_from(p, TI_RECORD_USER_LEN);
+    app->lock.data = p + TI_RECORD_USER_LEN;
+    app->lock.len = ngx_sprintf(p + TI_RECORD_USER_LEN, "%*s{%*s}:l:%*s:-",
+                                prefix.len, prefix.data, app->user.len,
+                                app->user.data, provider.len, provider.data)
+                    - app->lock.data;
+
+    return ti_record_connection_name(&pool, prefix, app->user, provider,
+                                     ti_str("-"), &app->name)
+           == TI_OK ? NGX_OK : NGX_ERROR;
+}

@@ -77,6 +77,9 @@ void ngx_http_token_injector_app_end(ngx_http_token_injector_app_t *app,
 void ngx_http_token_injector_app_tell(ngx_queue_t *waiting,
     ti_result_t result, const char *why, int64_t retry_after);
 
+ngx_int_t ngx_http_token_injector_app_names(
+    ngx_http_token_injector_app_t *app);
+
 /* notes; good: of a token's end, bad: of why there is none */
 
 void ngx_http_token_injector_app_note(ngx_http_token_injector_app_t *app,

@@ -18,8 +18,6 @@ static void ngx_http_token_injector_app_claim(
     ngx_http_token_injector_app_t *app);
 static void ngx_http_token_injector_app_watch(
     ngx_http_token_injector_app_t *app);
-static ngx_int_t ngx_http_token_injector_app_names(
-    ngx_http_token_injector_app_t *app);
 static void ngx_http_token_injector_app_lock(
     ngx_http_token_injector_app_t *app);
 static ngx_int_t ngx_http_token_injector_app_ask(
@@ -175,53 +173,6 @@ ngx_http_token_injector_app_lease(ngx_http_token_injector_app_t *app)
 }
 
 
-static ngx_int_t
-ngx_http_token_injector_app_names(ngx_http_token_injector_app_t *app)
-{
-    u_char                               *p;
-    ti_str_t                              prefix, provider;
-    ti_who_t                              nobody;
-    ti_pool_t                             pool;
-    ti_random_t                           random;
-    ngx_http_token_injector_main_conf_t  *mcf;
-
-    mcf = ngx_http_token_injector_worker.conf;
-
-    app->pool = ngx_create_pool(1024, ngx_cycle->log);
-    if (app->pool == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(&nobody, sizeof(ti_who_t));
-
-    pool = ngx_http_token_injector_pool(app->pool);
-    random = ti_crypto_random();
-    prefix = ngx_http_token_injector_str(&app->provider->store->key_prefix);
-    provider = ngx_http_token_injector_str(&app->provider->name);
-
-    p = ngx_pnalloc(app->pool, TI_RECORD_USER_LEN + prefix.len + provider.len
-                               + TI_RECORD_USER_LEN + sizeof("{}:l::-"));
-    if (p == NULL
-        || ti_record_user(mcf->crypto, app->provider->store->ring, &nobody, p)
-           != TI_OK
-        || ti_write_cid(&random, app->owner) != TI_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    app->user = ti_str_from(p, TI_RECORD_USER_LEN);
-    app->lock.data = p + TI_RECORD_USER_LEN;
-    app->lock.len = ngx_sprintf(p + TI_RECORD_USER_LEN, "%*s{%*s}:l:%*s:-",
-                                prefix.len, prefix.data, app->user.len,
-                                app->user.data, provider.len, provider.data)
-                    - app->lock.data;
-
-    return ti_record_connection_name(&pool, prefix, app->user, provider,
-                                     ti_str("-"), &app->name)
-           == TI_OK ? NGX_OK : NGX_ERROR;
-}
-
-
 /* the lock first: what is read with it in hand nobody replaces meanwhile */
 
 static void
@@ -351,6 +302,7 @@ ngx_http_token_injector_app_judge(ngx_http_token_injector_app_t *app,
     const ti_resp_reply_t *reply)
 {
     ti_pool_t                             pool;
+    ngx_pool_t                           *memory;
     ti_record_t                           record;
     ti_record_ref_t                       ref;
     ti_flow_connection_t                  connection;
@@ -365,7 +317,17 @@ ngx_http_token_injector_app_judge(ngx_http_token_injector_app_t *app,
     }
 
     mcf = ngx_http_token_injector_worker.conf;
-    pool = ngx_http_token_injector_pool(app->pool);
+
+    /* not the fetch's own: this may be read many times */
+
+    memory = ngx_create_pool(4096, ngx_cycle->log);
+    if (memory == NULL) {
+        app->read = TI_RESULT_INTERNAL_ERROR;
+        app->why = "out of memory";
+        return;
+    }
+
+    pool = ngx_http_token_injector_pool(memory);
 
     ngx_memzero(&ref, sizeof(ti_record_ref_t));
 
@@ -384,6 +346,8 @@ ngx_http_token_injector_app_judge(ngx_http_token_injector_app_t *app,
         app->expires = record.expires;
         app->read = ti_flow_record(&record, ngx_time(), &app->why);
     }
+
+    ngx_destroy_pool(memory);
 }
 
 
