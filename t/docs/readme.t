@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
 # The README's configuration, with the rights that it gives to Redis' user: it
-# starts, finds the issuer's keys, injects, keeps; and tokenctl does all that it
-# can do.  Nothing is refused, and no right is given that nothing uses.
+# starts, finds the issuer's keys, injects, keeps, has callers consent and fetches
+# an application's token; and tokenctl does all that it can do.  Nothing is refused, and no right is given that nothing uses.
 
 use strict;
 use warnings;
@@ -15,6 +15,7 @@ use Digest::SHA qw(sha256_hex);
 use JSON::PP ();
 
 use TI::Test;
+use TI::Consent;
 use TI::Env qw(build_dir);
 use Docs;
 
@@ -43,6 +44,36 @@ $conf =~ s{^\h+issuer\h+\Khttps://login\.example\.com/;$}
           {$idp->url() . "; ssl_trusted_certificate %%TESTDIR%%/ca.pem;"}me
     or die "the README names another issuer\n";
 unlike($conf, qr/keys_\w+/, 'no keys are configured');
+
+# its second example, with a provider of this test's; and one without callers
+my $vendor = upstream('vendor', {
+    '/token' => { json => { access_token => 'of-drive', expires_in => 3600,
+                            token_type => 'Bearer' } },
+    '/revoke' => { json => {} },
+});
+my $endpoints = 'http://%%UPSTREAM_vendor%%';
+my ($consent) = grep { $_->[0] eq 'http' } examples(page('README.md'));
+my ($drive, $api) = $consent->[1]
+                    =~ /^(token_provider .*?^\}\n).*?(^ +location .*?^ +\}\n)/ms;
+$drive =~ s{^\h+issuer .*;$}{authorization_endpoint $endpoints/authorize;
+                             token_endpoint $endpoints/token;
+                             revocation_endpoint $endpoints/revoke;
+                             allow_http on;}m
+    or die "the README's provider has no issuer\n";
+$drive =~ s/"openid /"/ or die "the README's scope is another\n";
+$drive =~ s{/etc/nginx/}{%%TESTDIR%%/};
+my $mailer = <<"EOT";
+token_provider mailer {
+    store vault; grant client_credentials; allow_http on;
+    token_endpoint $endpoints/token; client_id me;
+    client_secret_file %%TESTDIR%%/drive.secret;
+}
+EOT
+my $locations = "$api location /mailer/ { token_inject mailer; "
+                . "proxy_pass http://%%UPSTREAM%%; }\n";
+$conf =~ s/(?=^ +log_format )/$drive$mailer/m
+    && $conf =~ s/(?=^ +location )/$locations/m
+    or die "the README's configuration has no place for more\n";
 
 redis_start(acl => [
     'user default on nopass ~* &* +@all',
@@ -80,6 +111,22 @@ like(read_file('example-access.log'), qr/result=ok cache=HIT/,
      'the log of the README');
 
 
+# --- connections: consents, more of them than may be pending, and the end
+
+ok(api('POST', '/drive', $alice)->status() == 201, "consent $_ is begun")
+    for 1 .. 17;
+my ($state) = api('POST', '/drive', $alice)->body() =~ /[?&]state=([\w-]+)/;
+is(bring($alice, { code => 'code', state => $state }, provider => 'drive')
+   ->status(), 201, 'and one is ended');
+is_deeply([map { "$_->{provider} $_->{state}" } connections($alice)],
+          ['outlook connected', 'drive connected'], 'both are listed');
+is(api('DELETE', '/drive', $alice)->status(), 204, 'removed');
+is($vendor->last()->{uri}, '/revoke', 'and revoked');
+
+is(get('/mailer/a')->status(), 200, "an application's token is fetched");
+is($up->last()->{headers}{authorization}, 'Bearer of-drive', 'and used');
+
+
 # --- the rest of tokenctl, on another database where that makes a difference
 
 is(tokenctl('show', @redis, @who, @key), 0, 'show');
@@ -114,7 +161,7 @@ nginx_reload();
 searches('with a new key that seals');
 
 is(tokenctl('rotate', @redis), 0, 'rotate');
-is(read_file('tokenctl.out'), "1 rotated, 0 left\n", 'all of it');
+is(read_file('tokenctl.out'), "2 rotated, 0 left\n", 'all of it');
 searches('once it is rotated');
 
 remove_all_but($kid);
