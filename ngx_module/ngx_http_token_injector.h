@@ -337,6 +337,8 @@ uint64_t ngx_http_token_injector_segment_edition(
 ngx_int_t ngx_http_token_injector_keys_init_process(ngx_cycle_t *cycle,
     ngx_http_token_injector_main_conf_t *mcf);
 void ngx_http_token_injector_keys_exit_process(void);
+void ngx_http_token_injector_keys_ask(
+    ngx_http_token_injector_issuer_t *issuer);
 void ngx_http_token_injector_keys_sync(
     ngx_http_token_injector_issuer_t *issuer);
 uint64_t ngx_http_token_injector_keys_mark(

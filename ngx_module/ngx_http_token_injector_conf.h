@@ -140,6 +140,12 @@ typedef struct {
     ngx_http_token_injector_party_t  party;
     ngx_uint_t                     talks;        /* it has any of these */
 
+    /* its ID tokens, where "openid" is in the scope */
+
+    ngx_array_t                   *algorithms;   /* ngx_str_t */
+    ngx_array_t                   *keys_uris;    /* ngx_str_t */
+    ngx_http_token_injector_issuer_t  *signer_of_ids;    /* NULL: unknown */
+
     /* as whom */
 
     ngx_str_t                      client_id;
@@ -303,6 +309,13 @@ char *ngx_http_token_injector_store_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_token_injector_issuer_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+ngx_http_token_injector_issuer_t *ngx_http_token_injector_issuer_create(
+    ngx_conf_t *cf);
+char *ngx_http_token_injector_issuer_trust(ngx_conf_t *cf,
+    ngx_http_token_injector_issuer_t *issuer,
+    ngx_http_token_injector_main_conf_t *mcf);
+char *ngx_http_token_injector_provider_signs(ngx_conf_t *cf,
+    ngx_http_token_injector_provider_t *provider);
 char *ngx_http_token_injector_issuer_keys(ngx_conf_t *cf,
     ngx_http_token_injector_issuer_t *issuer,
     ngx_http_token_injector_main_conf_t *mcf, ngx_array_t *ids);

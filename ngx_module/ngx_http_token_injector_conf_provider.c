@@ -77,6 +77,20 @@ static ngx_command_t  ngx_http_token_injector_provider_commands[] = {
       0,
       NULL },
 
+    { ngx_string("algorithms"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_strings,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, algorithms),
+      NULL },
+
+    { ngx_string("keys_uri"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_strings,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, keys_uris),
+      NULL },
+
     { ngx_string("issuer"),
       NGX_CONF_TAKE1,
       ngx_conf_set_str_slot,
@@ -399,7 +413,11 @@ ngx_http_token_injector_provider_validate(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    return ngx_http_token_injector_client(cf, provider);
+    if (ngx_http_token_injector_client(cf, provider) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_token_injector_provider_signs(cf, provider);
 }
 
 

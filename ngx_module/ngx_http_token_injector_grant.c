@@ -32,6 +32,9 @@ static ngx_http_token_injector_grant_step_t
     /* the token endpoint, with each of our secrets in turn */
     { "ask", ngx_http_token_injector_grant_ask },
 
+    /* the provider's keys: who signed the ID token */
+    { "identity", ngx_http_token_injector_grant_identity },
+
     /* the userinfo endpoint: whose account it is */
     { "account", ngx_http_token_injector_grant_account },
 

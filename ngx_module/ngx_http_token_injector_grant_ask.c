@@ -21,10 +21,6 @@ static void ngx_http_token_injector_grant_reply(void *data, ngx_int_t rc,
 static ngx_int_t ngx_http_token_injector_grant_judge(
     ngx_http_token_injector_grant_t *grant,
     ngx_http_token_injector_fetch_reply_t *reply);
-static ngx_int_t ngx_http_token_injector_grant_claims(
-    ngx_http_token_injector_grant_t *grant, const json_t *claims);
-static const char *ngx_http_token_injector_grant_addressed(
-    ngx_http_token_injector_grant_t *grant, const json_t *claims);
 static ngx_int_t ngx_http_token_injector_grant_userinfo(
     ngx_http_token_injector_grant_t *grant, const ngx_str_t *endpoint);
 static void ngx_http_token_injector_grant_who(void *data, ngx_int_t rc,
@@ -282,129 +278,7 @@ ngx_http_token_injector_grant_judge(ngx_http_token_injector_grant_t *grant,
                       &provider->name);
     }
 
-    if (grant->conf.grant == TI_OAUTH_CODE && grant->conf.nonce.len) {
-        return ngx_http_token_injector_grant_identity(grant);
-    }
-
     return NGX_OK;
-}
-
-
-/*
- * An ID token, where a nonce was sent.  It came from the token endpoint
- * itself, over TLS, which stands for its signature (OpenID Connect Core 1.0
- * section 3.1.3.7, 6.).
- */
-
-ngx_int_t
-ngx_http_token_injector_grant_identity(ngx_http_token_injector_grant_t *grant)
-{
-    json_t     *claims;
-    ngx_int_t   rc;
-
-    if (grant->tokens.id_token.len == 0) {
-        return ngx_http_token_injector_grant_fail(grant,
-                               TI_RESULT_PROVIDER_MISCONFIGURED,
-                               "\"scope\" has \"openid\", and the provider's "
-                               "reply has no \"id_token\"");
-    }
-
-    if (ti_jwt_claims(grant->tokens.id_token, &claims) != TI_OK) {
-        return ngx_http_token_injector_grant_fail(grant,
-                                TI_RESULT_PROVIDER_UNAVAILABLE,
-                                "the provider's ID token can't be read");
-    }
-
-    rc = ngx_http_token_injector_grant_claims(grant, claims);
-
-    json_decref(claims);
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_token_injector_grant_claims(ngx_http_token_injector_grant_t *grant,
-    const json_t *claims)
-{
-    const char                          *why;
-    ngx_http_token_injector_provider_t  *provider;
-
-    provider = grant->conf.provider;
-
-    why = ngx_http_token_injector_grant_addressed(grant, claims);
-
-    if (why) {
-        return ngx_http_token_injector_grant_fail(grant,
-                                     TI_RESULT_PROVIDER_MISCONFIGURED, why);
-    }
-
-    if (ti_oauth_id_token(claims,
-                          ngx_http_token_injector_str(&provider->client_id),
-                          grant->conf.nonce, &why)
-        != TI_OK)
-    {
-        return ngx_http_token_injector_grant_fail(grant,
-                                              TI_RESULT_STATE_INVALID, why);
-    }
-
-    if (ti_claims_name(&grant->pool, claims, &provider->account,
-                       &grant->account)
-        != TI_OK
-        || grant->account.len > TI_OAUTH_ACCOUNT_MAX)
-    {
-        grant->account = ti_null_str;
-    }
-
-    return NGX_OK;
-}
-
-
-/* "iss", "aud", "exp": of whom, for whom, until when */
-
-static const char *
-ngx_http_token_injector_grant_addressed(
-    ngx_http_token_injector_grant_t *grant, const json_t *claims)
-{
-    size_t                               i;
-    int64_t                              exp;
-    ti_str_t                             iss, id;
-    const json_t                        *aud, *one;
-    ngx_http_token_injector_provider_t  *provider;
-
-    provider = grant->conf.provider;
-    id = ngx_http_token_injector_str(&provider->client_id);
-
-    if (ti_json_string(claims, "iss", &iss) != TI_OK
-        || (provider->issuer.len
-            && !ti_str_eq(iss,
-                          ngx_http_token_injector_str(&provider->issuer))))
-    {
-        return "the ID token's \"iss\" is not this provider's \"issuer\"";
-    }
-
-    aud = json_object_get(claims, "aud");
-    one = json_is_array(aud) ? NULL : aud;
-
-    for (i = 0; i < json_array_size(aud); i++) {
-        one = json_array_get(aud, i);
-
-        if (json_is_string(one) && ti_str_eq(ti_json_str(one), id)) {
-            break;
-        }
-    }
-
-    if (!json_is_string(one) || !ti_str_eq(ti_json_str(one), id)) {
-        return "the ID token's \"aud\" is not this client";
-    }
-
-    if (ti_json_integer(claims, "exp", 0, INT64_MAX, &exp) != TI_OK
-        || exp <= ngx_time())
-    {
-        return "the ID token is expired, or this host's clock is wrong";
-    }
-
-    return NULL;
 }
 
 

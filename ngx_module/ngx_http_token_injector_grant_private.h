@@ -42,6 +42,10 @@ struct ngx_http_token_injector_grant_s {
     ti_oauth_tokens_t                    tokens;
     ti_str_t                             account;
 
+    /* identity */
+
+    ngx_msec_t                           identity;   /* waits until then */
+
     /* check, store */
 
     ngx_http_token_injector_redis_op_t  *op;
@@ -71,6 +75,8 @@ ngx_int_t ngx_http_token_injector_grant_check(
     ngx_http_token_injector_grant_t *grant);
 ngx_int_t ngx_http_token_injector_grant_ask(
     ngx_http_token_injector_grant_t *grant);
+ngx_int_t ngx_http_token_injector_grant_identity(
+    ngx_http_token_injector_grant_t *grant);
 ngx_int_t ngx_http_token_injector_grant_account(
     ngx_http_token_injector_grant_t *grant);
 ngx_int_t ngx_http_token_injector_grant_store(
@@ -86,11 +92,6 @@ ngx_int_t ngx_http_token_injector_grant_fail(
 
 void ngx_http_token_injector_grant_go(ngx_http_token_injector_grant_t *grant,
     ngx_int_t rc);
-
-/* NGX_OK: claims are no other's; a nonce was sent */
-
-ngx_int_t ngx_http_token_injector_grant_identity(
-    ngx_http_token_injector_grant_t *grant);
 
 
 #endif /* _NGX_HTTP_TOKEN_INJECTOR_GRANT_PRIVATE_H_INCLUDED_ */

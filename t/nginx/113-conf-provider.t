@@ -79,6 +79,20 @@ accepted('everything else', userinfo_endpoint => 'https://idp.example.com/me',
 accepted('found at its issuer', issuer => 'https://idp.example.com/tenant/',
          authorization_endpoint => undef, token_endpoint => undef);
 
+accepted('its ID tokens', issuer => 'https://idp.example.com',
+         scope => '"openid email"', algorithms => 'RS256 ES256',
+         keys_uri => 'https://idp.example.com/keys');
+
+refused('keys of nobody', 'has "keys_uri" or "algorithms" and no "issuer": '
+        . 'whose ID tokens would they be',
+        keys_uri => 'https://idp.example.com/keys');
+refused('algorithms of nobody', 'has "keys_uri" or "algorithms" and no',
+        algorithms => 'RS256');
+for my $alg (qw(HS256 none ES256K)) {
+    refused("ID tokens by $alg", "names the algorithm \"$alg\", which is not "
+            . 'one of RS, PS, ES with 256, 384, 512 and EdDSA',
+            issuer => 'https://idp.example.com', algorithms => $alg);
+}
 refused('an issuer that is no URL', 'its "issuer" "corp" is not a URL',
         issuer => 'corp', token_endpoint => undef);
 refused('an issuer by http', 'issuer "http://[^"]*" is not https',
