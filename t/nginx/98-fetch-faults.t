@@ -7,7 +7,7 @@ use warnings;
 
 use IO::Compress::Gzip qw(gzip);
 use JSON::PP ();
-use Time::HiRes qw(time);
+use Time::HiRes qw(time sleep);
 
 use TI::Test;
 use TI::Watch;
@@ -93,7 +93,7 @@ my @faults = (
     ['not-http', { raw => "SSH-2.0-OpenSSH_9.2\r\n" },
      qr/something that is not HTTP/],
     ['holds', { hold => 'never' }, qr/timed out without an answer/],
-    ['drips', { drip => [10, 0.05] },
+    ['drips', { drip => [3, 0.05] },
      qr/timed out in the middle of its answer/],
 );
 
@@ -115,7 +115,7 @@ sub conf {
             keys_min_interval  1s;
             keys_wait          5s;
             connect_timeout    2s;
-            timeout            3s;
+            timeout            2s;
 EOB
         $locations .= "location /$_/ { token_auth $_; empty_gif; }\n";
     }
@@ -141,6 +141,20 @@ sub all {
     return { map { $names[$_] => $answers[$_]->status() } 0 .. $#names };
 }
 
+# descriptors of a worker between its fetches, of which some begin each second
+sub quiet_fds {
+    my $end = time() + 2 * patience();
+    my $least = worker_fds();
+
+    while (time() < $end) {
+        my $now = worker_fds();
+        $least = $now if $now < $least;
+        sleep(0.005);
+    }
+
+    return $least;
+}
+
 my @names = map { $_->[0] } @faults;
 my %good = map { $_ => 200 } @names;
 
@@ -153,7 +167,7 @@ wait_log(qr/\[error\].*"deaf": .*timed out while connecting/);
 pass('and one that does not even accept is told of');
 
 my $memory = worker_memory();
-my $fds = worker_fds();
+my $fds = quiet_fds();
 
 $idp->answer(map { ("/$_->[0]" => { body => $set, %{$_->[1]} }) } @faults);
 $gone->stop();
@@ -211,7 +225,7 @@ pass('all are well again');
 is_deeply(all($old, @names), { map { $_ => 401 } @names },
           'and the old key is gone');
 
-fds_are($fds, 'no descriptor is left');
+cmp_ok(quiet_fds(), '<=', $fds, 'no descriptor is left');
 SKIP: {
     skip('a sanitizer keeps what was freed', 1) if patience() > 1;
     cmp_ok(worker_memory(), '<', $memory + 4096, 'no memory either');
