@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 
 # The README's configuration, with the rights that it gives to Redis' user: it
-# starts, finds the issuer's keys, injects, keeps, has callers consent and fetches
-# an application's token; and tokenctl does all that it can do.  Nothing is refused, and no right is given that nothing uses.
+# starts, finds the issuer's keys, injects, keeps, has callers consent, fetches
+# an application's token; and tokenctl does all that it can do.  Nothing is
+# refused, and no right is given that nothing uses.
 
 use strict;
 use warnings;
@@ -53,8 +54,8 @@ my $vendor = upstream('vendor', {
 });
 my $endpoints = 'http://%%UPSTREAM_vendor%%';
 my ($consent) = grep { $_->[0] eq 'http' } examples(page('README.md'));
-my ($drive, $api) = $consent->[1]
-                    =~ /^(token_provider .*?^\}\n).*?(^ +location .*?^ +\}\n)/ms;
+my ($drive) = $consent->[1] =~ /^(token_provider .*?^\}\n)/ms;
+my ($api) = $consent->[1] =~ /^( +location .*?^ +\}\n)/ms;
 $drive =~ s{^\h+issuer .*;$}{authorization_endpoint $endpoints/authorize;
                              token_endpoint $endpoints/token;
                              revocation_endpoint $endpoints/revoke;
