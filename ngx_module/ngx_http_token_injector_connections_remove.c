@@ -16,7 +16,8 @@ typedef struct {
     ngx_http_token_injector_fetch_t      *fetch;
     ti_str_t                              hint;
     ti_str_t                              token;
-    ngx_uint_t                            secret;
+    ngx_uint_t                            first;     /* secret */
+    ngx_uint_t                            secret;    /* the next, after it */
     unsigned                              tried:1;
 } ngx_http_token_injector_revocation_t;
 
@@ -497,8 +498,11 @@ ngx_http_token_injector_revoke_request(
             return NGX_DECLINED;
         }
 
-        n = (ngx_http_token_injector_secret(provider) + revocation->secret++)
-            % provider->nsecrets;
+        if (revocation->secret == 0) {
+            revocation->first = ngx_http_token_injector_secret(provider);
+        }
+
+        n = (revocation->first + revocation->secret++) % provider->nsecrets;
 
         client.secret = provider->secrets[n];
     }

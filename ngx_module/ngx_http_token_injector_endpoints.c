@@ -125,14 +125,20 @@ ngx_http_token_injector_secret(ngx_http_token_injector_provider_t *provider)
 
 void
 ngx_http_token_injector_secret_good(
-    ngx_http_token_injector_provider_t *provider, ngx_uint_t behind)
+    ngx_http_token_injector_provider_t *provider, ngx_uint_t n)
 {
     ngx_uint_t  *secret, old;
 
     secret = &ngx_http_token_injector_places[provider->index].secret;
 
     old = *secret;
-    *secret = (old + behind) % provider->nsecrets;
+
+    if (old == n) {
+        /* another has found it out meanwhile */
+        return;
+    }
+
+    *secret = n;
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "token injector: provider \"%V\" takes the secret of line "

@@ -58,13 +58,13 @@ void ngx_http_token_injector_find_forget(
 
 /*
  * Which of the provider's secrets goes first: the one that was good the last
- * time.  good: it was the one that is so many behind it.
+ * time.  good: it was this one.
  */
 
 ngx_uint_t ngx_http_token_injector_secret(
     ngx_http_token_injector_provider_t *provider);
 void ngx_http_token_injector_secret_good(
-    ngx_http_token_injector_provider_t *provider, ngx_uint_t behind);
+    ngx_http_token_injector_provider_t *provider, ngx_uint_t n);
 
 /* the worker begins */
 

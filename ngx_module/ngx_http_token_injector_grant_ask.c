@@ -169,7 +169,10 @@ ngx_http_token_injector_grant_request(ngx_http_token_injector_grant_t *grant,
 }
 
 
-/* the secret that was good the last time goes first */
+/*
+ * The secret that was good the last time goes first; which one that is may
+ * change while this grant is at it.
+ */
 
 static ti_rc_t
 ngx_http_token_injector_grant_client(ngx_http_token_injector_grant_t *grant,
@@ -189,8 +192,11 @@ ngx_http_token_injector_grant_client(ngx_http_token_injector_grant_t *grant,
 
     case TI_OAUTH_BASIC:
     case TI_OAUTH_POST:
-        n = (ngx_http_token_injector_secret(provider) + grant->tried)
-            % provider->nsecrets;
+        if (grant->tried == 0) {
+            grant->first = ngx_http_token_injector_secret(provider);
+        }
+
+        n = (grant->first + grant->tried) % provider->nsecrets;
 
         client->secret = provider->secrets[n];
 
@@ -267,7 +273,9 @@ ngx_http_token_injector_grant_judge(ngx_http_token_injector_grant_t *grant,
     }
 
     if (grant->tried) {
-        ngx_http_token_injector_secret_good(provider, grant->tried);
+        ngx_http_token_injector_secret_good(provider,
+                                            (grant->first + grant->tried)
+                                            % provider->nsecrets);
     }
 
     if (grant->tokens.unkept) {

@@ -38,7 +38,8 @@ struct ngx_http_token_injector_grant_s {
     /* ask, account */
 
     ngx_http_token_injector_fetch_t     *fetch;
-    ngx_uint_t                           tried;  /* secrets */
+    ngx_uint_t                           first;  /* secret */
+    ngx_uint_t                           tried;  /* after it */
     ti_oauth_tokens_t                    tokens;
     ti_str_t                             account;
 
