@@ -68,7 +68,6 @@ ngx_http_token_injector_grant_check(ngx_http_token_injector_grant_t *grant)
 static ngx_int_t
 ngx_http_token_injector_grant_name(ngx_http_token_injector_grant_t *grant)
 {
-    ti_str_t                             cid;
     ti_write_t                          *write;
     ti_random_t                          random;
     ngx_http_token_injector_provider_t  *provider;
@@ -81,14 +80,11 @@ ngx_http_token_injector_grant_name(ngx_http_token_injector_grant_t *grant)
         return NGX_ERROR;
     }
 
-    cid = ti_str_from(grant->fresh, TI_RECORD_CID_LEN);
-
     write->prefix = ngx_http_token_injector_str(&provider->store->key_prefix);
     write->ref.who = grant->conf.who;
     write->ref.provider = ngx_http_token_injector_str(&provider->name);
     write->ref.device = grant->conf.device;
     write->ref.user_key = grant->conf.user_key;
-    write->ref.cid = cid;
 
     return ti_record_connection_name(&grant->pool, write->prefix,
                                      grant->conf.user, write->ref.provider,
@@ -272,6 +268,7 @@ ngx_http_token_injector_grant_seal(ngx_http_token_injector_grant_t *grant)
     random = ti_crypto_random();
 
     write->since = write->now;
+    write->ref.cid = ti_str_from(grant->fresh, TI_RECORD_CID_LEN);
 
     if (grant->conf.grant == TI_OAUTH_CLIENT_CREDENTIALS
         && ti_record_cid_valid(grant->cid))
@@ -322,7 +319,7 @@ ngx_http_token_injector_grant_stored(void *data, ngx_int_t rc, ngx_uint_t n,
     } else if (reply->type == TI_RESP_INTEGER && reply->integer == 0) {
         grant->argc = 0;
         grant->refused = "others keep writing this connection";
-        rc = ngx_http_token_injector_grant_check(grant);
+        rc = ngx_http_token_injector_grant_later(grant);
 
     } else {
         grant->refused = "the store refuses to write: look at its log, its "
