@@ -6,6 +6,14 @@
 #include "ngx_http_token_injector.h"
 
 
+/*
+ * Seconds that the provider's clock may be ahead of ours: its tokens are
+ * judged in the moment in which they are made, and the code is spent.
+ */
+
+#define NGX_HTTP_TOKEN_INJECTOR_SIGNS_LEEWAY  60
+
+
 static char *ngx_http_token_injector_signs_keys(ngx_conf_t *cf,
     ngx_http_token_injector_provider_t *provider);
 static char *ngx_http_token_injector_signs_algorithms(ngx_conf_t *cf,
@@ -73,6 +81,7 @@ ngx_http_token_injector_signs_keys(ngx_conf_t *cf,
     issuer->algorithms = provider->algorithms;
     issuer->keys_uris = provider->keys_uris;
     issuer->party = provider->party;
+    issuer->leeway = NGX_HTTP_TOKEN_INJECTOR_SIGNS_LEEWAY;
 
     mcf = ngx_http_conf_get_module_main_conf(cf,
                                              ngx_http_token_injector_module);

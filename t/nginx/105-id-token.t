@@ -82,6 +82,9 @@ for my $name ('keys', 'found') {
     is($r->status(), 201, "$name: a good one");
     is($r->json()->{account}, 'alice@example.com', "$name: says who");
 
+    is(consent_with($name, { iat => time() + 30, nbf => time() + 30 })
+       ->status(), 201, "$name: of a clock that is ahead of ours");
+
     for my $case (
         ['another key of that kid', {}, { key => { %$other,
                                                    kid => $good->{kid} } }],
