@@ -57,6 +57,7 @@ ngx_http_token_injector_fetch_start(ngx_http_token_injector_fetch_conf_t *conf,
     ngx_http_token_injector_fetch_handler_pt handler, void *data,
     ngx_http_token_injector_fetch_t **fetchp)
 {
+    ngx_int_t                         rc;
     ngx_http_token_injector_fetch_t  *fetch;
 
     fetch = ngx_http_token_injector_fetch_create(conf);
@@ -64,11 +65,15 @@ ngx_http_token_injector_fetch_start(ngx_http_token_injector_fetch_conf_t *conf,
         return NGX_ERROR;
     }
 
-    if (ngx_http_token_injector_fetch_request(fetch, request) != NGX_OK
-        || ngx_http_token_injector_fetch_add(fetch) != NGX_OK)
-    {
+    rc = ngx_http_token_injector_fetch_request(fetch, request);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_token_injector_fetch_add(fetch);
+    }
+
+    if (rc != NGX_OK) {
         ngx_http_token_injector_fetch_free(fetch);
-        return NGX_ERROR;
+        return rc;
     }
 
     fetch->handler = handler;

@@ -36,6 +36,7 @@ typedef struct {
     ngx_uint_t                   allow_http;
     X509_STORE                  *trust;          /* NULL: no https */
     ngx_http_token_injector_row_t  *row;         /* where it is counted */
+    ngx_uint_t                   n;              /* in this worker, under way */
 } ngx_http_token_injector_fetch_conf_t;
 
 
@@ -97,8 +98,9 @@ typedef struct {
 
 
 /*
- * Where start() does not return NGX_OK the handler will not be called.  The
- * handler is never called from within start().
+ * Where start() does not return NGX_OK the handler will not be called: NGX_BUSY
+ * where enough is under way, for this party or for all.  The handler is never
+ * called from within start().
  */
 
 ngx_int_t ngx_http_token_injector_fetch_start(

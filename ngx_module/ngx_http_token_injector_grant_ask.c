@@ -81,6 +81,7 @@ ngx_http_token_injector_grant_found(void *data, const char *why)
 ngx_int_t
 ngx_http_token_injector_grant_ask(ngx_http_token_injector_grant_t *grant)
 {
+    ngx_int_t                                   rc;
     ti_oauth_request_t                          request;
     ngx_http_token_injector_provider_t         *provider;
     const ngx_http_token_injector_endpoints_t  *endpoints;
@@ -112,15 +113,16 @@ ngx_http_token_injector_grant_ask(ngx_http_token_injector_grant_t *grant)
     fetch.body.data = (u_char *) request.body.data;
     fetch.body.len = request.body.len;
 
-    if (ngx_http_token_injector_fetch_start(&provider->party.fetch, &fetch,
+    rc = ngx_http_token_injector_fetch_start(&provider->party.fetch, &fetch,
                                         ngx_http_token_injector_grant_reply,
-                                        grant, &grant->fetch)
-        != NGX_OK)
-    {
+                                        grant, &grant->fetch);
+
+    if (rc != NGX_OK) {
         grant->fetch = NULL;
 
         return ngx_http_token_injector_grant_fail(grant,
-                               TI_RESULT_INTERNAL_ERROR,
+                               rc == NGX_BUSY ? TI_RESULT_PROVIDER_UNAVAILABLE
+                                              : TI_RESULT_INTERNAL_ERROR,
                                "its token endpoint could not be asked: out of "
                                "memory or of connections");
     }
