@@ -13,6 +13,7 @@
 
 #define NGX_HTTP_TOKEN_INJECTOR_ENDPOINTS_LIFE  3600
 #define NGX_HTTP_TOKEN_INJECTOR_ENDPOINTS_PAUSE 60
+#define NGX_HTTP_TOKEN_INJECTOR_ENDPOINTS_AGAIN 1    /* none is known */
 #define NGX_HTTP_TOKEN_INJECTOR_ENDPOINTS_WHY   256
 
 
@@ -186,6 +187,11 @@ ngx_http_token_injector_find(ngx_http_token_injector_provider_t *provider,
 
     place = &ngx_http_token_injector_places[provider->index];
 
+    if (!place->known && !place->asking && ngx_time() < place->until) {
+        /* who asks again and again is answered from here */
+        return NGX_DECLINED;
+    }
+
     if (!place->asking
         && ngx_http_token_injector_endpoints_ask(place) != NGX_OK)
     {
@@ -234,6 +240,9 @@ ngx_http_token_injector_endpoints_reply(void *data, ngx_int_t rc,
         if (place->known) {
             place->until = ngx_time() + NGX_HTTP_TOKEN_INJECTOR_ENDPOINTS_PAUSE;
             why = NULL;
+
+        } else {
+            place->until = ngx_time() + NGX_HTTP_TOKEN_INJECTOR_ENDPOINTS_AGAIN;
         }
     }
 

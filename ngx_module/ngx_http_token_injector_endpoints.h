@@ -44,7 +44,8 @@ const ngx_http_token_injector_endpoints_t *ngx_http_token_injector_endpoints(
 
 /*
  * Asked once for all who wait.  Where it does not return NGX_OK the handler
- * will not be called; it never is from within find().
+ * will not be called; it never is from within find().  NGX_DECLINED: the
+ * issuer failed a moment ago.
  */
 
 ngx_int_t ngx_http_token_injector_find(

@@ -32,6 +32,7 @@ static ngx_int_t ngx_http_token_injector_grant_match(
 ngx_int_t
 ngx_http_token_injector_grant_find(ngx_http_token_injector_grant_t *grant)
 {
+    ngx_int_t                            rc;
     ngx_http_token_injector_provider_t  *provider;
 
     provider = grant->conf.provider;
@@ -43,7 +44,15 @@ ngx_http_token_injector_grant_find(ngx_http_token_injector_grant_t *grant)
     grant->find.handler = ngx_http_token_injector_grant_found;
     grant->find.data = grant;
 
-    if (ngx_http_token_injector_find(provider, &grant->find) != NGX_OK) {
+    rc = ngx_http_token_injector_find(provider, &grant->find);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_token_injector_grant_fail(grant,
+                                TI_RESULT_PROVIDER_UNAVAILABLE,
+                                "its endpoints are not known");
+    }
+
+    if (rc != NGX_OK) {
         return ngx_http_token_injector_grant_fail(grant,
                                TI_RESULT_INTERNAL_ERROR,
                                "its issuer could not be asked: out of memory "
