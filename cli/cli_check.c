@@ -356,6 +356,17 @@ tokenctl_check_connection(tokenctl_t *ctl)
                              "bytes", TOKENCTL_SCOPE_MAX);
     }
 
+    if (provider == NULL
+        && (tokenctl_given(ctl, RULES_FILE) || tokenctl_given(ctl, CLEAR)))
+    {
+        return tokenctl_fail(ctl, TOKENCTL_USAGE, "whose rules? --provider P");
+    }
+
+    if (tokenctl_given(ctl, RULES_FILE) && tokenctl_given(ctl, CLEAR)) {
+        return tokenctl_fail(ctl, TOKENCTL_USAGE, "--rules-file sets rules, "
+                             "--clear removes them; one of them");
+    }
+
     return tokenctl_check_device(ctl);
 }
 
@@ -363,6 +374,7 @@ tokenctl_check_connection(tokenctl_t *ctl)
 tokenctl_exit_t
 tokenctl_options_check(tokenctl_t *ctl)
 {
+    uint64_t         cursor;
     tokenctl_exit_t  rc;
 
     ctl->expires_in = TI_RECORD_LIFE;
@@ -381,6 +393,11 @@ tokenctl_options_check(tokenctl_t *ctl)
     if (rc == TOKENCTL_DONE) {
         rc = tokenctl_check_number(ctl, TOKENCTL_OPT_DATABASE, 0, INT32_MAX,
                                    &ctl->database);
+    }
+
+    if (rc == TOKENCTL_DONE) {
+        rc = tokenctl_check_number(ctl, TOKENCTL_OPT_CURSOR, 0, UINT64_MAX,
+                                   &cursor);
     }
 
     if (rc == TOKENCTL_DONE) {

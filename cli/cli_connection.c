@@ -18,7 +18,8 @@ const ti_str_t  tokenctl_field_names[TOKENCTL_FIELD_LAST] = {
     [TOKENCTL_FIELD_SINCE] = ti_string("since"),
     [TOKENCTL_FIELD_STATE] = ti_string("state"),
     [TOKENCTL_FIELD_ACCESS] = ti_string("access"),
-    [TOKENCTL_FIELD_REFRESH] = ti_string("refresh")
+    [TOKENCTL_FIELD_REFRESH] = ti_string("refresh"),
+    [TOKENCTL_FIELD_ACCOUNT] = ti_string("account")
 };
 
 

@@ -67,6 +67,12 @@ tokenctl_list(tokenctl_t *ctl)
 
     tokenctl_progress_end(ctl);
 
+    if (rc != TOKENCTL_DONE && tokenctl_scan_stopped()) {
+        return tokenctl_fail(ctl, rc, "interrupted after %llu connections; "
+                             "to go on: --cursor %s",
+                             (unsigned long long) scan.seen, scan.cursor);
+    }
+
     if (rc == TOKENCTL_DONE && scan.skipped != 0) {
         return tokenctl_fail(ctl, TOKENCTL_DONE, "%llu keys that are named "
                              "like connections, and are none, were skipped",

@@ -53,6 +53,14 @@ static const tokenctl_option_t  tokenctl_options[TOKENCTL_OPT_LAST] = {
         { "scope", "S", "the scope that was granted" },
     [TOKENCTL_OPT_REVEAL] =
         { "reveal", NULL, "print the access token too" },
+    [TOKENCTL_OPT_RULES_FILE] =
+        { "rules-file", "F|-", "rules: lines of CLAIM=VALUE VALUE..." },
+    [TOKENCTL_OPT_CLEAR] =
+        { "clear", NULL, "remove the provider's rules" },
+    [TOKENCTL_OPT_CLAIMS_FILE] =
+        { "claims-file", "F|-", "the claims of a caller's token, as JSON" },
+    [TOKENCTL_OPT_CURSOR] =
+        { "cursor", "C", "go on where an interrupted run ended" },
     [TOKENCTL_OPT_JSON] =
         { "json", NULL, "one JSON object a line" },
 

@@ -15,6 +15,7 @@
 typedef struct {
     ti_str_t  kid;                          /* empty: unknown */
     ti_str_t  state;
+    ti_str_t  account;                      /* empty: unknown */
     int64_t   gen;                          /* 0: unknown, as below */
     int64_t   since;
     int64_t   expires;
@@ -36,6 +37,35 @@ tokenctl_fact_number(ti_str_t field, int64_t max)
 }
 
 
+/* It names somebody, so it opens for who knows whose connection it is. */
+
+static ti_str_t
+tokenctl_fact_account(tokenctl_t *ctl, const tokenctl_connection_t *conn)
+{
+    const char       *why;
+    ti_record_t       record;
+    ti_record_ref_t   ref;
+
+    memset(&ref, 0, sizeof(ref));
+
+    ref.kind = TI_RECORD_ACCOUNT;
+    ref.who = ctl->who;
+    ref.provider = conn->provider;
+    ref.device = conn->device;
+    ref.cid = conn->field[TOKENCTL_FIELD_CID];
+
+    if (!ctl->has_who || conn->field[TOKENCTL_FIELD_ACCOUNT].data == NULL
+        || ti_record_open(ctl->crypto, &ctl->scratch.ti, ctl->ring, &ref,
+                          conn->field[TOKENCTL_FIELD_ACCOUNT], &record, &why)
+           != TI_RESULT_OK)
+    {
+        return ti_null_str;
+    }
+
+    return record.token;
+}
+
+
 static void
 tokenctl_facts(tokenctl_t *ctl, const tokenctl_connection_t *conn,
     tokenctl_facts_t *facts)
@@ -48,6 +78,7 @@ tokenctl_facts(tokenctl_t *ctl, const tokenctl_connection_t *conn,
 
     memset(facts, 0, sizeof(tokenctl_facts_t));
 
+    facts->account = tokenctl_fact_account(ctl, conn);
     facts->gen = tokenctl_fact_number(field[TOKENCTL_FIELD_GEN],
                                       (int64_t) TI_RECORD_GEN_MAX);
     facts->since = tokenctl_fact_number(field[TOKENCTL_FIELD_SINCE],
@@ -107,7 +138,8 @@ tokenctl_connection_json(tokenctl_t *ctl, const tokenctl_connection_t *conn)
     tokenctl_facts(ctl, conn, &facts);
     field = conn->field;
 
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, "
+                     "s:o}",
                      "name", tokenctl_json_str(conn->name),
                      "provider", tokenctl_json_str(conn->provider),
                      "device", tokenctl_json_str(conn->device),
@@ -118,7 +150,8 @@ tokenctl_connection_json(tokenctl_t *ctl, const tokenctl_connection_t *conn)
                      "scope", tokenctl_json_str(field[TOKENCTL_FIELD_SCOPE]),
                      "since", tokenctl_json_number(facts.since),
                      "expires_at", tokenctl_json_number(facts.expires),
-                     "refreshable", field[TOKENCTL_FIELD_REFRESH].data != NULL);
+                     "refreshable", field[TOKENCTL_FIELD_REFRESH].data != NULL,
+                     "account", tokenctl_json_str(facts.account));
 }
 
 
@@ -195,6 +228,8 @@ tokenctl_print_connection(tokenctl_t *ctl, const tokenctl_connection_t *conn,
     printf("refreshable  %s\n",
            field[TOKENCTL_FIELD_REFRESH].data != NULL ? "yes" : "no");
 
+    printf("account      %s\n", tokenctl_text(ctl, facts.account));
+
     if (token.len != 0) {
         printf("access       %.*s\n", tokenctl_arg(token));
     }
@@ -205,19 +240,25 @@ void
 tokenctl_print_row(tokenctl_t *ctl, const tokenctl_connection_t *conn,
     int first)
 {
-    char              buf[32];
+    char              since[32], expires[32];
+    const ti_str_t   *field;
     tokenctl_facts_t  facts;
 
     tokenctl_facts(ctl, conn, &facts);
+    field = conn->field;
 
     if (first) {
-        printf("%-16s %-16s %-9s %4s %-20s %-16s %s\n", "PROVIDER", "DEVICE",
-               "STATE", "GEN", "EXPIRES_AT", "KID", "NAME");
+        printf("%-16s %-16s %-9s %4s %-20s %-20s %-7s %-16s %s  %s\n",
+               "PROVIDER", "DEVICE", "STATE", "GEN", "SINCE", "EXPIRES_AT",
+               "REFRESH", "KID", "NAME", "SCOPE");
     }
 
-    printf("%-16s %-16s %-9s %4lld %-20s %-16s %s\n",
+    printf("%-16s %-16s %-9s %4lld %-20s %-20s %-7s %-16s %s  %s\n",
            tokenctl_text(ctl, conn->provider), tokenctl_text(ctl, conn->device),
            tokenctl_text(ctl, facts.state), (long long) facts.gen,
-           tokenctl_time(buf, facts.expires), tokenctl_text(ctl, facts.kid),
-           tokenctl_text(ctl, conn->name));
+           tokenctl_time(since, facts.since),
+           tokenctl_time(expires, facts.expires),
+           field[TOKENCTL_FIELD_REFRESH].data != NULL ? "yes" : "no",
+           tokenctl_text(ctl, facts.kid), tokenctl_text(ctl, conn->name),
+           tokenctl_text(ctl, field[TOKENCTL_FIELD_SCOPE]));
 }

@@ -6,7 +6,6 @@
  */
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,7 +16,7 @@
 
 
 /*
- * ARGV: gen, then field, old bytes, new bytes, once or twice.  HSET keeps the
+ * ARGV: gen, then field, old bytes, new bytes, for each field.  HSET keeps the
  * key's expiry; gen and cid are not touched, so nobody has anything to hear.
  * What became a value of another type has an error for a gen, which is none.
  */
@@ -41,16 +40,6 @@ typedef struct {
     uint64_t  left;
     char      first[512];                   /* of those left, and why */
 } tokenctl_rotation_t;
-
-
-static volatile sig_atomic_t  tokenctl_rotate_stop;
-
-
-static void
-tokenctl_rotate_signal(int signo)
-{
-    tokenctl_rotate_stop = 1;
-}
 
 
 static void
@@ -127,7 +116,7 @@ tokenctl_rotate_try(tokenctl_t *ctl, tokenctl_rotation_t *rotation,
     const tokenctl_connection_t *conn, int *changed)
 {
     size_t            argc;
-    ti_str_t          argv[11];
+    ti_str_t          argv[14];
     const char       *why;
     tokenctl_exit_t   rc;
 
@@ -146,6 +135,11 @@ tokenctl_rotate_try(tokenctl_t *ctl, tokenctl_rotation_t *rotation,
 
     if (rc == TOKENCTL_DONE) {
         rc = tokenctl_rotate_field(ctl, conn, TOKENCTL_FIELD_REFRESH, argv,
+                                   &argc, &why);
+    }
+
+    if (rc == TOKENCTL_DONE) {
+        rc = tokenctl_rotate_field(ctl, conn, TOKENCTL_FIELD_ACCOUNT, argv,
                                    &argc, &why);
     }
 
@@ -208,7 +202,7 @@ tokenctl_rotate_each(tokenctl_t *ctl, tokenctl_scan_t *scan,
     tokenctl_exit_t       rc;
     tokenctl_rotation_t  *rotation = scan->data;
 
-    if (tokenctl_rotate_stop) {
+    if (tokenctl_scan_stopped()) {
         return tokenctl_fail(ctl, TOKENCTL_FAILED, "interrupted");
     }
 
@@ -224,16 +218,18 @@ tokenctl_rotate_each(tokenctl_t *ctl, tokenctl_scan_t *scan,
 
 
 static tokenctl_exit_t
-tokenctl_rotate_end(tokenctl_t *ctl, const tokenctl_rotation_t *rotation,
+tokenctl_rotate_end(tokenctl_t *ctl, const tokenctl_scan_t *scan,
     tokenctl_exit_t rc)
 {
-    size_t  len;
+    size_t                      len;
+    const tokenctl_rotation_t  *rotation = scan->data;
 
     if (rc != TOKENCTL_DONE) {
         len = strlen(ctl->message);
         snprintf(ctl->message + len, sizeof(ctl->message) - len,
-                 "; %llu rotated so far, run it again to go on",
-                 (unsigned long long) rotation->rotated);
+                 "; %llu rotated so far, run it again to go on, with "
+                 "--cursor %s to begin here",
+                 (unsigned long long) rotation->rotated, scan->cursor);
         return rc;
     }
 
@@ -257,7 +253,6 @@ tokenctl_rotate(tokenctl_t *ctl)
 {
     tokenctl_exit_t      rc;
     tokenctl_scan_t      scan;
-    struct sigaction     sa;
     tokenctl_rotation_t  rotation;
 
     memset(&scan, 0, sizeof(scan));
@@ -271,16 +266,9 @@ tokenctl_rotate(tokenctl_t *ctl)
         return rc;
     }
 
-    memset(&sa, 0, sizeof(sa));
-    sa.sa_handler = tokenctl_rotate_signal;
-    sa.sa_flags = SA_RESTART;
-
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-
     rc = tokenctl_scan(ctl, &scan);
 
     tokenctl_progress_end(ctl);
 
-    return tokenctl_rotate_end(ctl, &rotation, rc);
+    return tokenctl_rotate_end(ctl, &scan, rc);
 }

@@ -3,6 +3,7 @@
  * gives names, a few at a time are asked for together.
  */
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,37 @@
 
 #define TOKENCTL_SCAN_COUNT  "256"
 #define TOKENCTL_BATCH       64             /* connections, up to 128 KB each */
+
+
+static volatile sig_atomic_t  tokenctl_scan_stop;
+
+
+static void
+tokenctl_scan_signal(int signo)
+{
+    tokenctl_scan_stop = 1;
+}
+
+
+int
+tokenctl_scan_stopped(void)
+{
+    return tokenctl_scan_stop;
+}
+
+
+static void
+tokenctl_scan_signals(void)
+{
+    struct sigaction  sa;
+
+    memset(&sa, 0, sizeof(sa));
+    sa.sa_handler = tokenctl_scan_signal;
+    sa.sa_flags = SA_RESTART;
+
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+}
 
 
 /* A prefix for MATCH, which takes some characters for patterns. */
@@ -190,13 +222,20 @@ tokenctl_scan_step(tokenctl_t *ctl, ti_str_t cursor, ti_str_t pattern,
 }
 
 
+/* A cursor is Redis' alone: whoever has it can go on there, at any time. */
+
 tokenctl_exit_t
 tokenctl_scan(tokenctl_t *ctl, tokenctl_scan_t *scan)
 {
-    char              cursor[TI_DECIMAL_LEN + 1] = "0";
     ti_str_t          pattern;
     redisReply       *reply;
+    const char       *cursor;
     tokenctl_exit_t   rc;
+
+    cursor = ctl->value[TOKENCTL_OPT_CURSOR];
+
+    snprintf(scan->cursor, sizeof(scan->cursor), "%s",
+             cursor != NULL ? cursor : "0");
 
     rc = tokenctl_scan_pattern(ctl, scan->user, &pattern);
 
@@ -204,18 +243,29 @@ tokenctl_scan(tokenctl_t *ctl, tokenctl_scan_t *scan)
         return rc;
     }
 
+    tokenctl_scan_signals();
+
     do {
-        rc = tokenctl_scan_step(ctl, ti_str_cstr(cursor), pattern, &reply);
+        if (tokenctl_scan_stop) {
+            return tokenctl_fail(ctl, TOKENCTL_FAILED, "interrupted");
+        }
+
+        rc = tokenctl_scan_step(ctl, ti_str_cstr(scan->cursor), pattern,
+                                &reply);
         if (rc != TOKENCTL_DONE) {
             return rc;
         }
 
-        memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
-
         rc = tokenctl_scan_names(ctl, scan, reply->element[1]);
+
+        if (rc == TOKENCTL_DONE) {
+            memcpy(scan->cursor, reply->element[0]->str,
+                   reply->element[0]->len + 1);
+        }
+
         freeReplyObject(reply);
 
-    } while (rc == TOKENCTL_DONE && strcmp(cursor, "0") != 0);
+    } while (rc == TOKENCTL_DONE && strcmp(scan->cursor, "0") != 0);
 
     return rc;
 }

@@ -13,7 +13,7 @@
 #define TOKENCTL_CONNECT_TIMEOUT  5         /* seconds */
 #define TOKENCTL_COMMAND_TIMEOUT  10
 #define TOKENCTL_PASSWORD_MAX     4096
-#define TOKENCTL_ARGS_MAX         24
+#define TOKENCTL_ARGS_MAX         32
 
 
 static tokenctl_exit_t

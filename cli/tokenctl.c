@@ -72,18 +72,36 @@ static const tokenctl_verb_t  tokenctl_verbs[] = {
       tokenctl_delete },
 
     { "list",
-      "STORE [WHO] [--json]",
+      "STORE [WHO] [--cursor C] [--json]",
       "print the connections",
-      TOKENCTL_STORE|TOKENCTL_WHO|tokenctl_bit(JSON),
+      TOKENCTL_STORE|TOKENCTL_WHO|tokenctl_bit(CURSOR)|tokenctl_bit(JSON),
       TOKENCTL_STORE_NEEDS,
       tokenctl_list },
 
     { "rotate",
-      "STORE",
+      "STORE [--cursor C]",
       "seal every connection with the first sealing key",
-      TOKENCTL_STORE,
+      TOKENCTL_STORE|tokenctl_bit(CURSOR),
       TOKENCTL_STORE_NEEDS,
       tokenctl_rotate },
+
+    { "segment",
+      "STORE [--provider P [--rules-file F|- | --clear]]\n"
+      "           [--json]",
+      "print the rules for whom providers are, or change a provider's",
+      TOKENCTL_STORE|tokenctl_bit(PROVIDER)|tokenctl_bit(RULES_FILE)
+      |tokenctl_bit(CLEAR)|tokenctl_bit(JSON),
+      TOKENCTL_STORE_NEEDS,
+      tokenctl_segment },
+
+    { "explain",
+      "STORE --claims-file F|- [--provider P\n"
+      "           [--rules-file F|-]] [--json]",
+      "say which providers are for a caller, and by which rule",
+      TOKENCTL_STORE|tokenctl_bit(CLAIMS_FILE)|tokenctl_bit(PROVIDER)
+      |tokenctl_bit(RULES_FILE)|tokenctl_bit(JSON),
+      TOKENCTL_STORE_NEEDS|tokenctl_bit(CLAIMS_FILE),
+      tokenctl_explain },
 
     { NULL, NULL, NULL, 0, 0, NULL }
 };

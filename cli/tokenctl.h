@@ -18,6 +18,7 @@
 #include "ti_base.h"
 #include "ti_crypto.h"
 #include "ti_record.h"
+#include "ti_segment.h"
 
 
 #define TOKENCTL_VERSION  "0.1.0"
@@ -54,6 +55,10 @@ typedef enum {
     TOKENCTL_OPT_EXPIRES_IN,
     TOKENCTL_OPT_SCOPE,
     TOKENCTL_OPT_REVEAL,
+    TOKENCTL_OPT_RULES_FILE,
+    TOKENCTL_OPT_CLEAR,
+    TOKENCTL_OPT_CLAIMS_FILE,
+    TOKENCTL_OPT_CURSOR,
     TOKENCTL_OPT_JSON,
 
     TOKENCTL_OPT_OUT,
@@ -243,6 +248,7 @@ typedef enum {
     TOKENCTL_FIELD_STATE,
     TOKENCTL_FIELD_ACCESS,
     TOKENCTL_FIELD_REFRESH,
+    TOKENCTL_FIELD_ACCOUNT,
     TOKENCTL_FIELD_LAST
 } tokenctl_field_t;
 
@@ -304,9 +310,39 @@ struct tokenctl_scan_s {
     ti_str_t           user;                /* empty: of all */
     uint64_t           seen;
     uint64_t           skipped;             /* no connections of ours */
+    char               cursor[TI_DECIMAL_LEN + 1];  /* to go on from there */
 };
 
+/* SIGINT or SIGTERM came: tokenctl_scan() ends soon, and FAILED */
+int tokenctl_scan_stopped(void);
+
 tokenctl_exit_t tokenctl_scan(tokenctl_t *ctl, tokenctl_scan_t *scan);
+
+
+/* cli_segment.c: rules for whom a provider is */
+
+typedef struct {
+    ti_str_t      provider;
+    ti_str_t      text;
+    ti_segment_t  segment;
+    const char   *why;                      /* they can't be used; or NULL */
+    size_t        line;                     /* the one that is wrong */
+} tokenctl_rules_t;
+
+typedef tokenctl_exit_t (*tokenctl_rules_pt)(tokenctl_t *ctl,
+    const tokenctl_rules_t *rules, void *data);
+
+/* NOT_FOUND, without a message: why, and in which line */
+tokenctl_exit_t tokenctl_rules_parse(tokenctl_t *ctl,
+    tokenctl_rules_t *rules);
+
+/* those of --rules-file for --provider */
+tokenctl_exit_t tokenctl_rules_file(tokenctl_t *ctl, tokenctl_rules_t *rules);
+
+/* names the hash and opens the store; then all that it has, or --provider's */
+tokenctl_exit_t tokenctl_rules_open(tokenctl_t *ctl);
+tokenctl_exit_t tokenctl_rules_each(tokenctl_t *ctl, tokenctl_rules_pt each,
+    void *data);
 
 
 /* the verbs */
@@ -316,6 +352,8 @@ tokenctl_exit_t tokenctl_show(tokenctl_t *ctl);
 tokenctl_exit_t tokenctl_delete(tokenctl_t *ctl);
 tokenctl_exit_t tokenctl_list(tokenctl_t *ctl);
 tokenctl_exit_t tokenctl_rotate(tokenctl_t *ctl);
+tokenctl_exit_t tokenctl_segment(tokenctl_t *ctl);
+tokenctl_exit_t tokenctl_explain(tokenctl_t *ctl);
 
 
 #endif /* TOKENCTL_H */

@@ -1,6 +1,6 @@
 /*
- * What the files of the glue share: the configuration, const once it is
- * merged, and the context of one request.
+ * What the files of the glue share: the context of one request, what a worker
+ * has, who calls whom.
  */
 
 #ifndef _NGX_HTTP_TOKEN_INJECTOR_H_INCLUDED_
@@ -16,204 +16,9 @@
 #include "ti_header.h"
 #include "ti_jwt.h"
 
-#include "ngx_http_token_injector_keys.h"
+#include "ngx_http_token_injector_conf.h"
 #include "ngx_http_token_injector_memory.h"
 #include "ngx_http_token_injector_redis.h"
-
-
-/* what token_cache_max_size may be at most */
-
-#define NGX_HTTP_TOKEN_INJECTOR_ANSWER_MAX  (16 * 1024 * 1024)
-
-
-/* where a block or a name stands, for errors that come up after parsing */
-
-typedef struct {
-    ngx_str_t                      file;
-    ngx_uint_t                     line;
-} ngx_http_token_injector_place_t;
-
-
-typedef struct {
-    ngx_str_t                      name;
-    ngx_http_token_injector_place_t  place;
-    ngx_uint_t                     index;
-
-    ngx_array_t                   *servers;      /* ngx_str_t, as written */
-    ngx_str_t                      topology;
-    ngx_int_t                      database;
-    ngx_str_t                      user;
-    ngx_str_t                      password_file;
-    ngx_flag_t                     ssl;
-    ngx_int_t                      connections;
-    ngx_msec_t                     connect_timeout;
-    ngx_msec_t                     timeout;
-    ngx_str_t                      key_prefix;
-    ngx_str_t                      sealing_keys;
-    time_t                         local_valid;
-
-    ti_keyring_t                  *ring;
-    ngx_http_token_injector_redis_conf_t  redis;
-    u_char                         id[TI_SHA256_LEN];
-} ngx_http_token_injector_store_t;
-
-
-/* somebody whom we ask over HTTP */
-
-typedef struct {
-    ngx_msec_t                     connect_timeout;
-    ngx_msec_t                     timeout;
-    ngx_str_t                      http_proxy;
-    ngx_array_t                   *no_proxy;     /* ngx_str_t */
-    ngx_str_t                      trusted_certificate;
-    ngx_flag_t                     allow_http;
-    ngx_uint_t                     https;        /* it has such a URL */
-
-    ngx_http_token_injector_fetch_conf_t  fetch;
-} ngx_http_token_injector_party_t;
-
-
-typedef struct {
-    ngx_str_t                      name;
-    ngx_http_token_injector_place_t  place;
-
-    ngx_str_t                      issuer;
-    ngx_array_t                   *audience;     /* ngx_str_t */
-    ngx_array_t                   *algorithms;   /* ngx_str_t */
-    ngx_array_t                   *keys_files;   /* ngx_str_t */
-    ngx_array_t                   *keys_uris;    /* ngx_str_t */
-    time_t                         leeway;
-    ngx_str_t                      user_claim;
-    ngx_str_t                      tenant_claim;
-    ngx_array_t                   *typ;          /* ngx_str_t */
-    ngx_array_t                   *azp;          /* ngx_str_t */
-    ngx_array_t                   *required;     /* ngx_str_t */
-    time_t                         max_age;
-
-    /* where keys are fetched */
-
-    time_t                         keys_interval;
-    time_t                         keys_min_interval;
-    time_t                         keys_max_stale;
-    ngx_msec_t                     keys_wait;
-    ngx_http_token_injector_party_t  party;
-    ngx_uint_t                     discovery;    /* the URI is found so */
-    ngx_array_t                    feeds;        /* pointers to feeds */
-
-    ti_jwt_issuer_t                policy;
-    u_char                         id[TI_SHA256_LEN];
-} ngx_http_token_injector_issuer_t;
-
-
-typedef enum {
-    NGX_HTTP_TOKEN_INJECTOR_CODE = 0,
-    NGX_HTTP_TOKEN_INJECTOR_CLIENT
-} ngx_http_token_injector_grant_e;
-
-
-typedef struct {
-    ngx_str_t                      name;
-    ngx_http_token_injector_place_t  place;
-
-    ngx_str_t                      store_name;
-    ngx_uint_t                     grant;
-    ngx_uint_t                     user_key;     /* required or not */
-    ngx_array_t                   *allow;        /* ti_claims_rule_t */
-
-    /* read and judged here, for who will talk to the provider */
-
-    ngx_str_t                      authorization_endpoint;
-    ngx_str_t                      token_endpoint;
-    ngx_str_t                      client_id;
-    ngx_str_t                      client_secret_file;
-    ngx_uint_t                     client_auth;
-    ngx_str_t                      scope;
-    ngx_str_t                      redirect_uri;
-    ngx_flag_t                     allow_http;
-
-    ngx_http_token_injector_store_t  *store;
-    u_char                         id[TI_SHA256_LEN];
-} ngx_http_token_injector_provider_t;
-
-
-/* where a caller's secret comes from: never a URL, which ends up in logs */
-
-typedef enum {
-    NGX_HTTP_TOKEN_INJECTOR_FROM_AUTHORIZATION = 0,
-    NGX_HTTP_TOKEN_INJECTOR_FROM_HEADER,
-    NGX_HTTP_TOKEN_INJECTOR_FROM_COOKIE
-} ngx_http_token_injector_from_e;
-
-
-typedef struct {
-    ngx_http_token_injector_from_e from;
-    ngx_str_t                      name;         /* as in the variable */
-} ngx_http_token_injector_source_t;
-
-
-typedef struct {
-    ngx_array_t                    names;        /* ngx_str_t */
-    ngx_http_token_injector_place_t  place;
-    ngx_str_t                      realm;
-    ngx_str_t                      metadata;     /* URL, RFC 9728 */
-    ngx_http_token_injector_source_t  source;
-    const ti_jwt_issuer_t        **issuers;
-    ngx_http_token_injector_issuer_t  **blocks;
-    ngx_uint_t                     n;
-} ngx_http_token_injector_auth_t;
-
-
-typedef struct {
-    ngx_array_t                   *values;       /* ngx_http_complex_value_t */
-    ngx_uint_t                     error;
-} ngx_http_token_injector_require_t;
-
-
-/* a header that tells the upstream who calls */
-
-typedef struct {
-    ngx_table_elt_t                header;       /* but for its value */
-    ngx_str_t                      name;         /* as variables spell it */
-    ngx_int_t                      variable;     /* its index */
-    ngx_http_token_injector_place_t  place;
-} ngx_http_token_injector_claim_header_t;
-
-
-typedef struct {
-    ngx_array_t                    stores;       /* pointers to blocks */
-    ngx_array_t                    issuers;
-    ngx_array_t                    providers;
-    ngx_array_t                    feeds;
-    ngx_array_t                   *trusts;       /* what was read of them */
-
-    size_t                         memory_size;
-    ngx_shm_zone_t                *memory;
-    ti_crypto_t                   *crypto;
-    ngx_flag_t                     used;
-
-    ngx_array_t                   *volatiles;    /* see views */
-} ngx_http_token_injector_main_conf_t;
-
-
-typedef struct {
-    ngx_http_token_injector_auth_t    *auth;
-    ngx_array_t                   *require;
-    ngx_http_token_injector_place_t  require_place;
-    ngx_str_t                      inject;       /* "" or "off": none */
-    ngx_http_token_injector_place_t  inject_place;
-    ngx_http_token_injector_source_t  *user_key;
-    ngx_array_t                   *claim_headers;
-
-    time_t                         cache;        /* 0: off */
-    ngx_http_token_injector_place_t  cache_place;
-    ngx_uint_t                     cache_methods;
-    ngx_array_t                   *cache_vary;   /* ti_str_t */
-    ngx_array_t                   *cache_key;    /* ngx_http_complex_value_t */
-    size_t                         cache_max_size;
-
-    ngx_http_token_injector_provider_t  *provider;
-    u_char                         policy[TI_SHA256_LEN];
-} ngx_http_token_injector_loc_conf_t;
 
 
 /* nginx's list of all headers of one name: since 1.23.0 they are linked */
@@ -278,6 +83,7 @@ struct ngx_http_token_injector_ctx_s {
     ngx_uint_t                            step;
     ti_result_t                           result;
     const char                           *why;
+    int64_t                               retry_after;   /* 0: not said */
     ngx_uint_t                            status;    /* of a refusal */
     ngx_table_elt_t                      *headers[3];   /* its own */
 
@@ -290,6 +96,8 @@ struct ngx_http_token_injector_ctx_s {
     ti_result_t                           verdict;   /* on the token */
     ngx_http_token_injector_issuer_t     *lacking;   /* newer keys, maybe */
     uint64_t                              tried;     /* a mark of its keys */
+    uint64_t                              ruled;     /* edition of the rules */
+    ngx_queue_t                           ruling;
     ngx_msec_t                            lacks;     /* others until then */
     ngx_queue_t                           awaiting;
     ti_flow_t                             flow;
@@ -297,6 +105,7 @@ struct ngx_http_token_injector_ctx_s {
 
     /* authorize */
 
+    ngx_http_token_injector_provider_t   *provider;  /* a call is about it */
     u_char                                key[TI_KEY_LEN];
 
     /* recall */
@@ -311,7 +120,13 @@ struct ngx_http_token_injector_ctx_s {
     ti_answer_t                           answer;
     ngx_http_token_injector_cache_e       cache;
 
-    /* join */
+    /* refresh */
+
+    ti_result_t                           fetched;
+    ngx_msec_t                            late;      /* it waits until then */
+    ngx_uint_t                            rounds;
+
+    /* join; refresh waits with the same */
 
     ngx_event_t                           wait;
     ngx_msec_t                            patience;  /* until then */
@@ -335,6 +150,8 @@ struct ngx_http_token_injector_ctx_s {
     unsigned                              identified:1;
     unsigned                              hinted:1;     /* at newer keys */
     unsigned                              awaits:1;     /* them */
+    unsigned                              wonders:1;    /* about rules */
+    unsigned                              unruled:1;    /* none to be had */
     unsigned                              admitted:1;   /* by an admission */
     unsigned                              has_key:1;
     unsigned                              passed:1;     /* no provider */
@@ -347,6 +164,9 @@ struct ngx_http_token_injector_ctx_s {
     unsigned                              answered:1;   /* by Redis */
     unsigned                              failed:1;     /* by Redis */
     unsigned                              renewed:1;    /* by a confirmation */
+    unsigned                              lacks_token:1;
+    unsigned                              waits_token:1;
+    unsigned                              told:1;
     unsigned                              cacheable:1;  /* has a digest */
     unsigned                              asked:1;      /* for the answer */
     unsigned                              keepable:1;   /* as requests go */
@@ -359,10 +179,19 @@ struct ngx_http_token_injector_ctx_s {
 };
 
 
+typedef struct ngx_http_token_injector_changes_s
+    ngx_http_token_injector_changes_t;
+typedef struct ngx_http_token_injector_segments_s
+    ngx_http_token_injector_segments_t;
+
+
 /* what a worker has, made when it starts */
 
 typedef struct {
+    ngx_http_token_injector_main_conf_t  *conf;      /* it began with */
     ngx_http_token_injector_redis_t     **stores;    /* by store index */
+    ngx_http_token_injector_changes_t   **changes;   /* by store index */
+    ngx_http_token_injector_segments_t  **segments;  /* by store index */
     ngx_uint_t                            nstores;
     ngx_queue_t                           waiting;   /* contexts that join */
 
@@ -388,87 +217,23 @@ extern ngx_http_token_injector_worker_t  ngx_http_token_injector_worker;
      ngx_http_get_module_loc_conf(r, ngx_http_token_injector_module))
 
 
-/* core types and nginx's */
+/* the one that a request is about, if any */
 
-static ngx_inline ti_str_t
-ngx_http_token_injector_str(ngx_str_t *s)
+static ngx_inline ngx_http_token_injector_provider_t *
+ngx_http_token_injector_about(ngx_http_token_injector_ctx_t *ctx)
 {
-    return ti_str_from(s->data, s->len);
+    return ctx->conf->provider ? ctx->conf->provider : ctx->provider;
 }
 
 
-static ngx_inline ti_pool_t
-ngx_http_token_injector_pool(ngx_pool_t *pool)
+/* what a location takes from the request, and nobody else may see */
+
+static ngx_inline ngx_uint_t
+ngx_http_token_injector_takes(ngx_http_token_injector_loc_conf_t *conf)
 {
-    return (ti_pool_t) { (void *(*)(void *, size_t)) ngx_palloc, pool };
+    return conf->provider || conf->connections;
 }
 
-
-/* conf: blocks */
-
-void ngx_http_token_injector_conf_place(ngx_conf_t *cf,
-    ngx_http_token_injector_place_t *place);
-void ngx_cdecl ngx_http_token_injector_conf_error(ngx_conf_t *cf,
-    ngx_uint_t level, ngx_http_token_injector_place_t *place,
-    const char *fmt, ...);
-char *ngx_http_token_injector_conf_block(ngx_conf_t *cf,
-    ngx_command_t *commands, void *block);
-char *ngx_http_token_injector_conf_strings(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_token_injector_conf_file(ngx_conf_t *cf,
-    const char *directive, ngx_str_t *path, size_t max, ngx_uint_t secret,
-    ngx_str_t *text);
-void *ngx_http_token_injector_conf_find(ngx_array_t *blocks, ngx_str_t *name);
-void *ngx_http_token_injector_conf_named(ngx_conf_t *cf, ngx_array_t *blocks,
-    size_t size, const char *directive);
-const char *ngx_http_token_injector_url_objection(ngx_str_t *url,
-    ngx_uint_t allow_http);
-const char *ngx_http_token_injector_proxy_objection(ngx_str_t *url);
-ngx_int_t ngx_http_token_injector_conf_url(ngx_conf_t *cf,
-    const char *directive, ngx_str_t *url, ngx_uint_t allow_http);
-
-char *ngx_http_token_injector_store_block(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_token_injector_issuer_block(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_token_injector_issuer_keys(ngx_conf_t *cf,
-    ngx_http_token_injector_issuer_t *issuer,
-    ngx_http_token_injector_main_conf_t *mcf, ngx_array_t *ids);
-void ngx_http_token_injector_issuer_used(
-    ngx_http_token_injector_issuer_t *issuer);
-void ngx_http_token_injector_party_unset(
-    ngx_http_token_injector_party_t *party);
-void ngx_http_token_injector_party_defaults(
-    ngx_http_token_injector_party_t *party);
-char *ngx_http_token_injector_party(ngx_conf_t *cf,
-    ngx_http_token_injector_party_t *party);
-char *ngx_http_token_injector_provider_block(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-char *ngx_http_token_injector_provider_resolve(ngx_conf_t *cf,
-    ngx_http_token_injector_main_conf_t *mcf);
-
-/* conf: locations */
-
-extern ngx_command_t  ngx_http_token_injector_commands[];
-
-char *ngx_http_token_injector_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_token_injector_conf_user_key(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-ngx_uint_t ngx_http_token_injector_conf_word(ngx_str_t *s);
-char *ngx_http_token_injector_conf_claim_set(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-char *ngx_http_token_injector_conf_claim_header(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-char *ngx_http_token_injector_merge_claim_headers(ngx_conf_t *cf,
-    ngx_http_token_injector_loc_conf_t *prev,
-    ngx_http_token_injector_loc_conf_t *conf);
-
-void *ngx_http_token_injector_create_main_conf(ngx_conf_t *cf);
-char *ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf);
-void *ngx_http_token_injector_create_loc_conf(ngx_conf_t *cf);
-char *ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
-    void *child);
 
 /* steps */
 
@@ -484,10 +249,13 @@ ngx_int_t ngx_http_token_injector_authenticate(
     ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_authorize(
     ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_connections_await(
+    ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_receive(ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_recall(ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_join(ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_unseal(ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_refresh(ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_inject(ngx_http_token_injector_ctx_t *ctx);
 
 /* the caller, for who asks before or beside the steps */
@@ -500,11 +268,77 @@ void ngx_http_token_injector_admit(ngx_http_token_injector_ctx_t *ctx,
 u_char *ngx_http_token_injector_user_key(ngx_http_token_injector_ctx_t *ctx);
 json_t *ngx_http_token_injector_claims(ngx_http_token_injector_ctx_t *ctx);
 
+/* app-only tokens */
+
+ngx_int_t ngx_http_token_injector_app_init(ngx_cycle_t *cycle,
+    ngx_http_token_injector_main_conf_t *mcf);
+void ngx_http_token_injector_app_exit(void);
+ngx_int_t ngx_http_token_injector_lacking(ngx_http_token_injector_ctx_t *ctx,
+    ti_result_t result, const char *why);
+void ngx_http_token_injector_app_leave(ngx_http_token_injector_ctx_t *ctx);
+
+/* changes of connections, made by whomever */
+
+ngx_http_token_injector_changes_t *ngx_http_token_injector_changes_create(
+    ngx_cycle_t *cycle, ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_store_t *store);
+void ngx_http_token_injector_changes_destroy(
+    ngx_http_token_injector_changes_t *changes);
+uint64_t ngx_http_token_injector_changes_heard(
+    ngx_http_token_injector_ctx_t *ctx);
+ngx_uint_t ngx_http_token_injector_changed(
+    ngx_http_token_injector_ctx_t *ctx);
+
+/*
+ * Segments: whom a provider is for.  Rules that Redis has for it stand in the
+ * place of its "allow".
+ */
+
+ngx_http_token_injector_segments_t *ngx_http_token_injector_segments_create(
+    ngx_cycle_t *cycle, ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_store_t *store);
+void ngx_http_token_injector_segments_destroy(
+    ngx_http_token_injector_segments_t *segments);
+
+/* NGX_OK: it was about rules, which are being loaded now */
+ngx_int_t ngx_http_token_injector_segments_changed(
+    ngx_http_token_injector_segments_t *segments, ti_str_t name);
+void ngx_http_token_injector_segments_load(
+    ngx_http_token_injector_segments_t *segments);
+
+/*
+ * Are the rules here that Redis has for the provider?  NGX_AGAIN: the request
+ * waits, and its steps go on when they are.  NGX_BUSY: the store is away,
+ * and ctx->why.
+ */
+ngx_int_t ngx_http_token_injector_segment_await(
+    ngx_http_token_injector_ctx_t *ctx,
+    ngx_http_token_injector_provider_t *provider);
+void ngx_http_token_injector_segment_leave(
+    ngx_http_token_injector_ctx_t *ctx);
+
+/*
+ * NGX_OK: the provider is for this request's caller.  NGX_DECLINED: it is not,
+ * and *why, where it is not NULL.  NGX_BUSY: nothing is known; see above.
+ */
+ngx_int_t ngx_http_token_injector_segment_allows(
+    ngx_http_token_injector_ctx_t *ctx,
+    ngx_http_token_injector_provider_t *provider, const char **why);
+
+/*
+ * Which edition of the provider's rules this worker has, never 0, which is
+ * none; *mark is of the rules themselves and empty where Redis has none.
+ */
+uint64_t ngx_http_token_injector_segment_edition(
+    ngx_http_token_injector_provider_t *provider, ti_str_t *mark);
+
 /* keys */
 
 ngx_int_t ngx_http_token_injector_keys_init_process(ngx_cycle_t *cycle,
     ngx_http_token_injector_main_conf_t *mcf);
 void ngx_http_token_injector_keys_exit_process(void);
+void ngx_http_token_injector_keys_ask(
+    ngx_http_token_injector_issuer_t *issuer);
 void ngx_http_token_injector_keys_sync(
     ngx_http_token_injector_issuer_t *issuer);
 uint64_t ngx_http_token_injector_keys_mark(
@@ -583,6 +417,11 @@ ngx_int_t ngx_http_token_injector_problem_header(
     ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_problem_body(
     ngx_http_token_injector_ctx_t *ctx, ngx_chain_t **out);
+
+/* numbers */
+
+void ngx_http_token_injector_count_request(
+    ngx_http_token_injector_ctx_t *ctx);
 
 /* variables */
 

@@ -12,7 +12,13 @@ static ti_result_t ngx_http_token_injector_verify(
     ngx_http_token_injector_ctx_t *ctx, const char **why);
 static ti_result_t ngx_http_token_injector_credentials(
     ngx_http_token_injector_ctx_t *ctx, const char **why);
+static ngx_int_t ngx_http_token_injector_id(
+    ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_admission(
+    ngx_http_token_injector_ctx_t *ctx);
+static ti_flow_t ngx_http_token_injector_admitted(
+    ngx_http_token_injector_ctx_t *ctx);
+static ngx_int_t ngx_http_token_injector_segment(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_required(
     ngx_http_token_injector_ctx_t *ctx);
@@ -26,7 +32,8 @@ ngx_http_token_injector_authenticate(ngx_http_token_injector_ctx_t *ctx)
     ti_result_t   result;
     const char   *why;
 
-    if ((ctx->conf->provider || ctx->conf->claim_headers) && !ctx->hinted
+    if ((ngx_http_token_injector_takes(ctx->conf) || ctx->conf->claim_headers)
+        && !ctx->hinted
         && ngx_http_token_injector_strip(ctx->request, ctx->state, ctx->conf)
            != NGX_OK)
     {
@@ -37,7 +44,7 @@ ngx_http_token_injector_authenticate(ngx_http_token_injector_ctx_t *ctx)
     do {
         rc = ngx_http_token_injector_identify(ctx, &result, &why);
 
-        if (ctx->conf->provider) {
+        if (ngx_http_token_injector_takes(ctx->conf)) {
             ngx_http_token_injector_forget(ctx->request, ctx->token);
             ngx_http_token_injector_forget(ctx->request, ctx->user_key);
         }
@@ -228,22 +235,30 @@ ngx_http_token_injector_credentials(ngx_http_token_injector_ctx_t *ctx,
 
 
 /*
- * What these credentials led to before.  NGX_DECLINED: nothing is known, the
- * caller's token is over by now, or the keys that it was verified with are no
- * longer the issuer's.
+ * What these credentials are called at this policy.  Rules in Redis are a part
+ * of it: when they change, what was admitted by others is not found.
  */
 
 static ngx_int_t
-ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
+ngx_http_token_injector_id(ngx_http_token_injector_ctx_t *ctx)
 {
-    ti_str_t                              token;
-    ngx_int_t                             rc;
-    ngx_str_t                             sealed;
+    u_char                                policy[2 * TI_SHA256_LEN], *p;
+    ti_str_t                              token, mark;
     ngx_http_token_injector_provider_t   *provider;
     ngx_http_token_injector_main_conf_t  *mcf;
 
     mcf = ngx_http_token_injector_main(ctx->request);
     provider = ctx->conf->provider;
+
+    p = ngx_cpymem(policy, ctx->conf->policy, TI_SHA256_LEN);
+
+    if (provider) {
+        ctx->ruled = ngx_http_token_injector_segment_edition(provider, &mark);
+
+        if (mark.len) {
+            p = ngx_cpymem(p, mark.data, mark.len);
+        }
+    }
 
     /*
      * Without a caller nobody presents a secret: the sealing key stands in,
@@ -257,11 +272,38 @@ ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
                ti_str_from(ngx_http_token_injector_memory_secret(mcf->memory),
                            NGX_HTTP_TOKEN_INJECTOR_SECRET_LEN),
                token, ctx->user_key,
-               ti_str_from(ctx->conf->policy, TI_SHA256_LEN), &ctx->id)
+               ti_str_from(policy, (size_t) (p - policy)), &ctx->id)
         != TI_OK)
     {
         return NGX_ERROR;
     }
+
+    return NGX_OK;
+}
+
+
+/*
+ * What these credentials led to before.  NGX_DECLINED: nothing is known, the
+ * caller's token is over by now, or the keys that it was verified with are no
+ * longer the issuer's.
+ */
+
+static ngx_int_t
+ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_int_t                             rc;
+    ngx_str_t                             sealed;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    if (ngx_http_token_injector_id(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->conf->provider && ctx->ruled == 0) {
+        return NGX_DECLINED;
+    }
+
+    mcf = ngx_http_token_injector_main(ctx->request);
 
     rc = ngx_http_token_injector_memory_get(mcf->memory,
                                  NGX_HTTP_TOKEN_INJECTOR_ADMISSION,
@@ -276,22 +318,46 @@ ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    ctx->flow = ti_flow_admission(&ctx->head, ngx_time(),
-                                  provider ? provider->store->local_valid
-                                           : 0);
+    ctx->flow = ngx_http_token_injector_admitted(ctx);
 
-    if (ctx->flow == TI_FLOW_DISCARD
-        || (ctx->conf->auth
-            && !ngx_http_token_injector_keys_marked(
-                             ctx->conf->auth->blocks[ctx->head.issuer],
-                             ctx->head.keys)))
-    {
+    if (ctx->flow == TI_FLOW_DISCARD) {
         ctx->flow = TI_FLOW_READ;
         ngx_memzero(&ctx->head, sizeof(ti_admission_t));
         return NGX_DECLINED;
     }
 
     return NGX_OK;
+}
+
+
+/* does it still hold, as clocks, issuers' keys and Redis' changes go? */
+
+static ti_flow_t
+ngx_http_token_injector_admitted(ngx_http_token_injector_ctx_t *ctx)
+{
+    ti_flow_t                            flow;
+    ngx_http_token_injector_provider_t  *provider;
+
+    provider = ctx->conf->provider;
+
+    flow = ti_flow_admission(&ctx->head, ngx_time(),
+                             provider ? provider->store->local_valid : 0);
+
+    if (ctx->conf->auth
+        && !ngx_http_token_injector_keys_marked(
+                             ctx->conf->auth->blocks[ctx->head.issuer],
+                             ctx->head.keys))
+    {
+        return TI_FLOW_DISCARD;
+    }
+
+    if (flow == TI_FLOW_USE && provider
+        && ngx_http_token_injector_changed(ctx))
+    {
+        return TI_FLOW_CONFIRM;
+    }
+
+    return flow;
 }
 
 
@@ -303,7 +369,7 @@ ngx_http_token_injector_admission(ngx_http_token_injector_ctx_t *ctx)
 ngx_int_t
 ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
 {
-    ngx_array_t                         *allow;
+    ngx_int_t                            rc;
     ngx_http_token_injector_provider_t  *provider;
 
     provider = ctx->conf->provider;
@@ -317,6 +383,15 @@ ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
     }
 
     if (provider == NULL) {
+
+        if (ctx->conf->connections) {
+            rc = ngx_http_token_injector_connections_await(ctx);
+
+            if (rc != NGX_OK) {
+                return rc;
+            }
+        }
+
         if (!ctx->admitted) {
             ngx_http_token_injector_admit(ctx, NULL);
         }
@@ -326,15 +401,10 @@ ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
         return NGX_OK;
     }
 
-    allow = provider->allow;
+    rc = ngx_http_token_injector_segment(ctx);
 
-    if (allow && !ctx->admitted
-        && (ctx->claims == NULL
-            || !ti_claims_allowed(ctx->claims, allow->elts, allow->nelts)))
-    {
-        return ngx_http_token_injector_refuse(ctx, TI_RESULT_SEGMENT_EXCLUDED,
-                                   "no \"allow\" of the provider is for this "
-                                   "caller");
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     if (provider->user_key && !ctx->admitted
@@ -347,6 +417,61 @@ ngx_http_token_injector_authorize(ngx_http_token_injector_ctx_t *ctx)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * An admission that is used as it is asks Redis for nothing, its rules neither:
+ * they were here when it was last confirmed.
+ */
+
+static ngx_int_t
+ngx_http_token_injector_segment(ngx_http_token_injector_ctx_t *ctx)
+{
+    ti_str_t                             mark;
+    ngx_int_t                            rc;
+    const char                          *why;
+    ngx_http_token_injector_provider_t  *provider;
+
+    provider = ctx->conf->provider;
+
+    if (!ctx->admitted || ctx->flow != TI_FLOW_USE) {
+
+        rc = ngx_http_token_injector_segment_await(ctx, provider);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (rc != NGX_OK) {
+            return ngx_http_token_injector_refuse(ctx,
+                                   TI_RESULT_STORE_UNAVAILABLE, ctx->why);
+        }
+    }
+
+    if (ctx->ruled
+        != ngx_http_token_injector_segment_edition(provider, &mark))
+    {
+        /* changed since the caller was looked up */
+
+        if (ngx_http_token_injector_id(ctx) != NGX_OK) {
+            return ngx_http_token_injector_refuse(ctx,
+                                   TI_RESULT_INTERNAL_ERROR, "out of memory");
+        }
+
+        ctx->admitted = 0;
+        ctx->flow = TI_FLOW_READ;
+    }
+
+    if (ctx->admitted
+        || ngx_http_token_injector_segment_allows(ctx, provider, &why)
+           == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    return ngx_http_token_injector_refuse(ctx, TI_RESULT_SEGMENT_EXCLUDED,
+                                          why);
 }
 
 

@@ -145,6 +145,20 @@ ngx_command_t  ngx_http_token_injector_commands[] = {
       offsetof(ngx_http_token_injector_loc_conf_t, cache_max_size),
       &ngx_http_token_injector_max_size_post },
 
+    { ngx_string("token_connections"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_token_injector_conf_connections,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("token_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_token_injector_conf_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 

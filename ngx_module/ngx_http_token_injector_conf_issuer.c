@@ -5,6 +5,8 @@
 #include "ngx_http_token_injector.h"
 
 
+static void ngx_http_token_injector_issuer_unset(
+    ngx_http_token_injector_issuer_t *issuer);
 static void ngx_http_token_injector_issuer_defaults(
     ngx_http_token_injector_issuer_t *issuer);
 static char *ngx_http_token_injector_issuer_validate(ngx_conf_t *cf,
@@ -192,7 +194,6 @@ ngx_http_token_injector_issuer_block(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_token_injector_main_conf_t  *mcf = conf;
 
     char                              *rv;
-    ngx_array_t                        ids;
     ngx_http_token_injector_issuer_t  *issuer;
 
     issuer = ngx_http_token_injector_conf_named(cf, &mcf->issuers,
@@ -202,6 +203,22 @@ ngx_http_token_injector_issuer_block(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_ERROR;
     }
 
+    ngx_http_token_injector_issuer_unset(issuer);
+    ngx_http_token_injector_conf_place(cf, &issuer->place);
+
+    rv = ngx_http_token_injector_conf_block(cf,
+                            ngx_http_token_injector_issuer_commands, issuer);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    return ngx_http_token_injector_issuer_trust(cf, issuer, mcf);
+}
+
+
+static void
+ngx_http_token_injector_issuer_unset(ngx_http_token_injector_issuer_t *issuer)
+{
     issuer->leeway = NGX_CONF_UNSET;
     issuer->max_age = NGX_CONF_UNSET;
     issuer->keys_interval = NGX_CONF_UNSET;
@@ -210,14 +227,33 @@ ngx_http_token_injector_issuer_block(ngx_conf_t *cf, ngx_command_t *cmd,
     issuer->keys_wait = NGX_CONF_UNSET_MSEC;
 
     ngx_http_token_injector_party_unset(&issuer->party);
+}
 
-    ngx_http_token_injector_conf_place(cf, &issuer->place);
 
-    rv = ngx_http_token_injector_conf_block(cf,
-                            ngx_http_token_injector_issuer_commands, issuer);
-    if (rv != NGX_CONF_OK) {
-        return rv;
+/* one that no block describes: a provider that signs ID tokens */
+
+ngx_http_token_injector_issuer_t *
+ngx_http_token_injector_issuer_create(ngx_conf_t *cf)
+{
+    ngx_http_token_injector_issuer_t  *issuer;
+
+    issuer = ngx_pcalloc(cf->pool, sizeof(ngx_http_token_injector_issuer_t));
+    if (issuer) {
+        ngx_http_token_injector_issuer_unset(issuer);
     }
+
+    return issuer;
+}
+
+
+/* what is said of it becomes a policy, and keys to be fetched */
+
+char *
+ngx_http_token_injector_issuer_trust(ngx_conf_t *cf,
+    ngx_http_token_injector_issuer_t *issuer,
+    ngx_http_token_injector_main_conf_t *mcf)
+{
+    ngx_array_t  ids;
 
     ngx_http_token_injector_issuer_defaults(issuer);
 

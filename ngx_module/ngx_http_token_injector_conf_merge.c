@@ -9,6 +9,9 @@
 static ngx_int_t ngx_http_token_injector_merge_vary(ngx_conf_t *cf,
     ngx_http_token_injector_loc_conf_t *prev,
     ngx_http_token_injector_loc_conf_t *conf);
+static char *ngx_http_token_injector_merge_alone(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *conf, ngx_uint_t own_cache,
+    ngx_uint_t own_require);
 static char *ngx_http_token_injector_merge_names(ngx_conf_t *cf,
     ngx_http_token_injector_main_conf_t *mcf,
     ngx_http_token_injector_loc_conf_t *conf);
@@ -17,6 +20,8 @@ static char *ngx_http_token_injector_merge_auth(ngx_conf_t *cf,
     ngx_http_token_injector_auth_t *auth);
 static char *ngx_http_token_injector_merge_inject(ngx_conf_t *cf,
     ngx_http_token_injector_main_conf_t *mcf,
+    ngx_http_token_injector_loc_conf_t *conf);
+static ngx_int_t ngx_http_token_injector_merge_row(ngx_conf_t *cf,
     ngx_http_token_injector_loc_conf_t *conf);
 static ngx_int_t ngx_http_token_injector_merge_policy(
     ngx_http_token_injector_main_conf_t *mcf,
@@ -68,7 +73,8 @@ ngx_http_token_injector_create_main_conf(ngx_conf_t *cf)
            != NGX_OK
         || ngx_array_init(&mcf->providers, cf->pool, 4, sizeof(void *))
            != NGX_OK
-        || ngx_array_init(&mcf->feeds, cf->pool, 2, sizeof(void *)) != NGX_OK)
+        || ngx_array_init(&mcf->feeds, cf->pool, 2, sizeof(void *)) != NGX_OK
+        || ngx_array_init(&mcf->rows, cf->pool, 8, sizeof(void *)) != NGX_OK)
     {
         return NULL;
     }
@@ -98,6 +104,15 @@ ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf)
         && ngx_http_token_injector_keys_zone(cf, &mcf->feeds,
                                              &ngx_http_token_injector_module)
            == NULL)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (mcf->used && mcf->counted
+        && (ngx_http_token_injector_status_blocks(cf, mcf) != NGX_OK
+            || ngx_http_token_injector_status_zone(cf, &mcf->rows,
+                                             &ngx_http_token_injector_module)
+               != NGX_OK))
     {
         return NGX_CONF_ERROR;
     }
@@ -145,12 +160,10 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_http_token_injector_loc_conf_t  *conf = child;
 
     ngx_uint_t                            own_cache, own_require;
-    ngx_http_core_loc_conf_t             *clcf;
     ngx_http_token_injector_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf,
                                              ngx_http_token_injector_module);
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     own_cache = (conf->cache != NGX_CONF_UNSET && conf->cache != 0);
     own_require = (conf->require != NGX_CONF_UNSET_PTR);
@@ -179,6 +192,33 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_token_injector_merge_alone(cf, conf, own_cache, own_require)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_token_injector_merge_connections(cf, prev, conf)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_token_injector_merge_names(cf, mcf, conf);
+}
+
+
+/* what means nothing without another directive */
+
+static char *
+ngx_http_token_injector_merge_alone(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *conf, ngx_uint_t own_cache,
+    ngx_uint_t own_require)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
     if (own_cache && conf->inject.len == 0 && clcf->name.len) {
         ngx_http_token_injector_conf_error(cf, NGX_LOG_WARN,
                           &conf->cache_place,
@@ -197,7 +237,7 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_ERROR;
     }
 
-    return ngx_http_token_injector_merge_names(cf, mcf, conf);
+    return NGX_CONF_OK;
 }
 
 
@@ -223,12 +263,38 @@ ngx_http_token_injector_merge_names(ngx_conf_t *cf,
     }
 
     if ((conf->auth || conf->provider)
-        && ngx_http_token_injector_merge_policy(mcf, conf) != NGX_OK)
+        && (ngx_http_token_injector_merge_policy(mcf, conf) != NGX_OK
+            || ngx_http_token_injector_merge_row(cf, conf) != NGX_OK))
     {
         return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* what is counted here; a server's own settings are no place */
+
+static ngx_int_t
+ngx_http_token_injector_merge_row(ngx_conf_t *cf,
+    ngx_http_token_injector_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+
+    if (clcf->name.len == 0) {
+        return NGX_OK;
+    }
+
+    conf->row = ngx_http_token_injector_status_row(cf,
+                           NGX_HTTP_TOKEN_INJECTOR_ROW_LOCATION,
+                           &cscf->server_name, &clcf->name,
+                           conf->provider ? &conf->provider->name : NULL);
+
+    return conf->row ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -343,6 +409,8 @@ ngx_http_token_injector_merge_inject(ngx_conf_t *cf,
                         &conf->inject, &conf->inject);
         return NGX_CONF_ERROR;
     }
+
+    conf->provider->used = 1;
 
     /* a server's own settings are refused at run time: locations inherit */
 

@@ -5,20 +5,11 @@
 #include "ngx_http_token_injector.h"
 
 
-#define NGX_HTTP_TOKEN_INJECTOR_AUTH_NONE   2
-
-#define NGX_HTTP_TOKEN_INJECTOR_SECRET_MAX  16384
-
-
 static char *ngx_http_token_injector_provider_allow(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_token_injector_provider_values(ngx_conf_t *cf,
     ti_str_t first, ti_claims_rule_t *rule);
 static char *ngx_http_token_injector_provider_validate(ngx_conf_t *cf,
-    ngx_http_token_injector_provider_t *provider);
-static const char *ngx_http_token_injector_provider_missing(
-    ngx_http_token_injector_provider_t *provider);
-static char *ngx_http_token_injector_provider_urls(ngx_conf_t *cf,
     ngx_http_token_injector_provider_t *provider);
 static ngx_int_t ngx_http_token_injector_provider_identity(
     ngx_http_token_injector_main_conf_t *mcf,
@@ -40,9 +31,18 @@ static ngx_conf_enum_t  ngx_http_token_injector_user_keys[] = {
 
 
 static ngx_conf_enum_t  ngx_http_token_injector_client_auths[] = {
-    { ngx_string("basic"), 0 },
-    { ngx_string("post"), 1 },
-    { ngx_string("none"), NGX_HTTP_TOKEN_INJECTOR_AUTH_NONE },
+    { ngx_string("basic"), TI_OAUTH_BASIC },
+    { ngx_string("post"), TI_OAUTH_POST },
+    { ngx_string("none"), TI_OAUTH_PUBLIC },
+    { ngx_string("private_key_jwt"), TI_OAUTH_ASSERTION },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_token_injector_userinfo_auths[] = {
+    { ngx_string("header"), TI_OAUTH_IN_HEADER },
+    { ngx_string("body"), TI_OAUTH_IN_BODY },
+    { ngx_string("query"), TI_OAUTH_IN_QUERY },
     { ngx_null_string, 0 }
 };
 
@@ -77,6 +77,27 @@ static ngx_command_t  ngx_http_token_injector_provider_commands[] = {
       0,
       NULL },
 
+    { ngx_string("algorithms"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_strings,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, algorithms),
+      NULL },
+
+    { ngx_string("keys_uri"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_strings,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, keys_uris),
+      NULL },
+
+    { ngx_string("issuer"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, issuer),
+      NULL },
+
     { ngx_string("authorization_endpoint"),
       NGX_CONF_TAKE1,
       ngx_conf_set_str_slot,
@@ -91,6 +112,27 @@ static ngx_command_t  ngx_http_token_injector_provider_commands[] = {
       offsetof(ngx_http_token_injector_provider_t, token_endpoint),
       NULL },
 
+    { ngx_string("userinfo_endpoint"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, userinfo_endpoint),
+      NULL },
+
+    { ngx_string("revocation_endpoint"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, revocation_endpoint),
+      NULL },
+
+    { ngx_string("admin_consent_endpoint"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, admin_consent_endpoint),
+      NULL },
+
     { ngx_string("client_id"),
       NGX_CONF_TAKE1,
       ngx_conf_set_str_slot,
@@ -103,6 +145,13 @@ static ngx_command_t  ngx_http_token_injector_provider_commands[] = {
       ngx_conf_set_str_slot,
       0,
       offsetof(ngx_http_token_injector_provider_t, client_secret_file),
+      NULL },
+
+    { ngx_string("client_key_file"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, client_key_file),
       NULL },
 
     { ngx_string("client_auth"),
@@ -126,11 +175,81 @@ static ngx_command_t  ngx_http_token_injector_provider_commands[] = {
       offsetof(ngx_http_token_injector_provider_t, redirect_uri),
       NULL },
 
+    { ngx_string("authorization_parameters"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_params,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, visit_params),
+      NULL },
+
+    { ngx_string("token_parameters"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_params,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, token_params),
+      NULL },
+
+    { ngx_string("userinfo_auth"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, userinfo_auth),
+      &ngx_http_token_injector_userinfo_auths },
+
+    { ngx_string("account_claim"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, account_claim),
+      NULL },
+
+    { ngx_string("match_account"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, match_account),
+      NULL },
+
+    { ngx_string("connect_timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, party.connect_timeout),
+      NULL },
+
+    { ngx_string("timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, party.timeout),
+      NULL },
+
+    { ngx_string("ssl_trusted_certificate"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, party.trusted_certificate),
+      NULL },
+
+    { ngx_string("http_proxy"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, party.http_proxy),
+      NULL },
+
+    { ngx_string("no_proxy"),
+      NGX_CONF_1MORE,
+      ngx_http_token_injector_conf_strings,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, party.no_proxy),
+      NULL },
+
     { ngx_string("allow_http"),
       NGX_CONF_TAKE1,
       ngx_conf_set_flag_slot,
       0,
-      offsetof(ngx_http_token_injector_provider_t, allow_http),
+      offsetof(ngx_http_token_injector_provider_t, party.allow_http),
       NULL },
 
       ngx_null_command
@@ -156,7 +275,8 @@ ngx_http_token_injector_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
     provider->grant = NGX_CONF_UNSET_UINT;
     provider->user_key = NGX_CONF_UNSET_UINT;
     provider->client_auth = NGX_CONF_UNSET_UINT;
-    provider->allow_http = NGX_CONF_UNSET;
+    provider->userinfo_auth = NGX_CONF_UNSET_UINT;
+    ngx_http_token_injector_party_unset(&provider->party);
 
     ngx_http_token_injector_conf_place(cf, &provider->place);
 
@@ -169,8 +289,9 @@ ngx_http_token_injector_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_conf_init_uint_value(provider->grant, NGX_HTTP_TOKEN_INJECTOR_CODE);
     ngx_conf_init_uint_value(provider->user_key,
                     provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT);
-    ngx_conf_init_uint_value(provider->client_auth, 0);
-    ngx_conf_init_value(provider->allow_http, 0);
+    ngx_conf_init_uint_value(provider->client_auth, TI_OAUTH_BASIC);
+    ngx_conf_init_uint_value(provider->userinfo_auth, TI_OAUTH_IN_HEADER);
+    ngx_http_token_injector_party_defaults(&provider->party);
 
     return ngx_http_token_injector_provider_validate(cf, provider);
 }
@@ -272,7 +393,6 @@ static char *
 ngx_http_token_injector_provider_validate(ngx_conf_t *cf,
     ngx_http_token_injector_provider_t *provider)
 {
-    ngx_str_t    text;
     const char  *why;
 
     why = NULL;
@@ -285,9 +405,6 @@ ngx_http_token_injector_provider_validate(ngx_conf_t *cf,
     {
         why = "asks for a user key: an app-only token "
               "(\"grant client_credentials\") has no user";
-
-    } else {
-        why = ngx_http_token_injector_provider_missing(provider);
     }
 
     if (why) {
@@ -296,100 +413,11 @@ ngx_http_token_injector_provider_validate(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    if (provider->client_secret_file.len) {
-        if (ngx_http_token_injector_conf_file(cf, "client_secret_file",
-                                  &provider->client_secret_file,
-                                  NGX_HTTP_TOKEN_INJECTOR_SECRET_MAX, 1,
-                                  &text)
-            != NGX_CONF_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
-
-        ngx_explicit_memzero(text.data, text.len);
+    if (ngx_http_token_injector_client(cf, provider) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
-    return ngx_http_token_injector_provider_urls(cf, provider);
-}
-
-
-/* endpoints are given whole or not at all */
-
-static const char *
-ngx_http_token_injector_provider_missing(
-    ngx_http_token_injector_provider_t *provider)
-{
-    ngx_uint_t  code;
-
-    code = (provider->grant == NGX_HTTP_TOKEN_INJECTOR_CODE);
-
-    if (provider->authorization_endpoint.len == 0
-        && provider->token_endpoint.len == 0
-        && provider->client_id.len == 0
-        && provider->client_secret_file.len == 0
-        && provider->redirect_uri.len == 0
-        && provider->scope.len == 0)
-    {
-        return NULL;
-    }
-
-    if (provider->token_endpoint.len == 0) {
-        return "talks to its provider and has no \"token_endpoint\"";
-    }
-
-    if (provider->client_id.len == 0) {
-        return "talks to its provider and has no \"client_id\"";
-    }
-
-    if (provider->client_secret_file.len == 0
-        && (!code || provider->client_auth
-                     != NGX_HTTP_TOKEN_INJECTOR_AUTH_NONE))
-    {
-        return code ? "talks to its provider and has neither "
-                      "\"client_secret_file\" nor \"client_auth none\""
-                    : "talks to its provider and has no "
-                      "\"client_secret_file\"";
-    }
-
-    if (code && provider->authorization_endpoint.len == 0) {
-        return "talks to its provider and has no \"authorization_endpoint\"";
-    }
-
-    if (code && provider->redirect_uri.len == 0) {
-        return "talks to its provider and has no \"redirect_uri\"";
-    }
-
-    return NULL;
-}
-
-
-static char *
-ngx_http_token_injector_provider_urls(ngx_conf_t *cf,
-    ngx_http_token_injector_provider_t *provider)
-{
-    ngx_uint_t  i;
-
-    struct {
-        const char  *directive;
-        ngx_str_t   *url;
-    } urls[] = {
-        { "authorization_endpoint", &provider->authorization_endpoint },
-        { "token_endpoint", &provider->token_endpoint },
-        { "redirect_uri", &provider->redirect_uri }
-    };
-
-    for (i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
-        if (urls[i].url->len
-            && ngx_http_token_injector_conf_url(cf, urls[i].directive,
-                                                urls[i].url,
-                                                provider->allow_http)
-               != NGX_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
+    return ngx_http_token_injector_provider_signs(cf, provider);
 }
 
 
@@ -406,6 +434,7 @@ ngx_http_token_injector_provider_resolve(ngx_conf_t *cf,
 
     for (i = 0; i < mcf->providers.nelts; i++) {
 
+        provider[i]->index = i;
         provider[i]->store = ngx_http_token_injector_conf_find(&mcf->stores,
                                                     &provider[i]->store_name);
 
@@ -438,7 +467,7 @@ ngx_http_token_injector_provider_identity(
 {
     size_t             i, j, n;
     u_char             kind[2], *id;
-    ti_str_t           fields[4];
+    ti_str_t           fields[7];
     ti_claims_rule_t  *rule;
 
     kind[0] = (u_char) provider->grant;
@@ -446,11 +475,17 @@ ngx_http_token_injector_provider_identity(
 
     id = provider->id;
 
+    /* whose tokens these are, and for what: another's are no longer good */
+
     fields[0] = ngx_http_token_injector_str(&provider->name);
     fields[1] = ti_str_from(kind, sizeof(kind));
     fields[2] = ti_str_from(provider->store->id, TI_SHA256_LEN);
+    fields[3] = ngx_http_token_injector_str(&provider->issuer);
+    fields[4] = ngx_http_token_injector_str(&provider->token_endpoint);
+    fields[5] = ngx_http_token_injector_str(&provider->client_id);
+    fields[6] = ngx_http_token_injector_str(&provider->scope);
 
-    if (ti_crypto_sha256_enc(mcf->crypto, fields, 3, id) != TI_OK) {
+    if (ti_crypto_sha256_enc(mcf->crypto, fields, 7, id) != TI_OK) {
         return NGX_ERROR;
     }
 

@@ -24,6 +24,11 @@ static ngx_http_token_injector_fetch_t *ngx_http_token_injector_fetch_create(
     ngx_http_token_injector_fetch_conf_t *conf);
 static void ngx_http_token_injector_fetch_free(
     ngx_http_token_injector_fetch_t *fetch);
+static ngx_int_t ngx_http_token_injector_fetch_request(
+    ngx_http_token_injector_fetch_t *fetch,
+    const ngx_http_token_injector_fetch_request_t *request);
+static ngx_int_t ngx_http_token_injector_fetch_field(
+    ngx_http_token_injector_fetch_t *fetch, const ngx_str_t *value);
 static ngx_int_t ngx_http_token_injector_fetch_manners(
     ngx_http_token_injector_fetch_t *fetch);
 static ngx_int_t ngx_http_token_injector_fetch_party(
@@ -48,9 +53,11 @@ static void ngx_http_token_injector_fetch_value(
 
 ngx_int_t
 ngx_http_token_injector_fetch_start(ngx_http_token_injector_fetch_conf_t *conf,
-    ngx_str_t *url, ngx_http_token_injector_fetch_handler_pt handler,
-    void *data, ngx_http_token_injector_fetch_t **fetchp)
+    const ngx_http_token_injector_fetch_request_t *request,
+    ngx_http_token_injector_fetch_handler_pt handler, void *data,
+    ngx_http_token_injector_fetch_t **fetchp)
 {
+    ngx_int_t                         rc;
     ngx_http_token_injector_fetch_t  *fetch;
 
     fetch = ngx_http_token_injector_fetch_create(conf);
@@ -58,12 +65,15 @@ ngx_http_token_injector_fetch_start(ngx_http_token_injector_fetch_conf_t *conf,
         return NGX_ERROR;
     }
 
-    if (curl_easy_setopt(fetch->easy, CURLOPT_URL, (char *) url->data)
-        != CURLE_OK
-        || ngx_http_token_injector_fetch_add(fetch) != NGX_OK)
-    {
+    rc = ngx_http_token_injector_fetch_request(fetch, request);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_token_injector_fetch_add(fetch);
+    }
+
+    if (rc != NGX_OK) {
         ngx_http_token_injector_fetch_free(fetch);
-        return NGX_ERROR;
+        return rc;
     }
 
     fetch->handler = handler;
@@ -95,6 +105,7 @@ ngx_http_token_injector_fetch_create(
     }
 
     fetch->conf = conf;
+    fetch->began = ngx_current_msec;
     fetch->ident = (ngx_socket_t) -1;
     fetch->easy = curl_easy_init();
 
@@ -111,12 +122,96 @@ ngx_http_token_injector_fetch_create(
 }
 
 
-/* libcurl's own buffers cannot be wiped: an answer passes through them */
+static ngx_int_t
+ngx_http_token_injector_fetch_request(ngx_http_token_injector_fetch_t *fetch,
+    const ngx_http_token_injector_fetch_request_t *request)
+{
+    CURL        *easy;
+    ngx_uint_t   rc;
+
+    easy = fetch->easy;
+    rc = curl_easy_setopt(easy, CURLOPT_URL, (char *) request->url.data);
+
+    if (request->authorization.len
+        && ngx_http_token_injector_fetch_field(fetch,
+                                               &request->authorization)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (request->body.data) {
+        fetch->form.data = ngx_alloc(request->body.len + 1, ngx_cycle->log);
+        if (fetch->form.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        fetch->form.len = request->body.len;
+        ngx_memcpy(fetch->form.data, request->body.data, request->body.len);
+
+        rc |= curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        rc |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE,
+                               (long) fetch->form.len);
+        rc |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+                               (char *) fetch->form.data);
+    }
+
+    if (fetch->sent) {
+        rc |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, fetch->sent);
+    }
+
+    return rc == CURLE_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_fetch_field(ngx_http_token_injector_fetch_t *fetch,
+    const ngx_str_t *value)
+{
+    u_char             *line;
+    struct curl_slist  *sent;
+
+    line = ngx_alloc(sizeof("Authorization: ") + value->len, ngx_cycle->log);
+    if (line == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_sprintf(line, "Authorization: %V%Z", value);
+
+    sent = curl_slist_append(fetch->sent, (char *) line);
+
+    ngx_explicit_memzero(line, value->len + sizeof("Authorization: "));
+    ngx_free(line);
+
+    if (sent == NULL) {
+        return NGX_ERROR;
+    }
+
+    fetch->sent = sent;
+
+    return NGX_OK;
+}
+
+
+/* libcurl's own buffers cannot be wiped: what is said passes through them */
 
 static void
 ngx_http_token_injector_fetch_free(ngx_http_token_injector_fetch_t *fetch)
 {
+    struct curl_slist  *field;
+
     curl_easy_cleanup(fetch->easy);
+
+    for (field = fetch->sent; field; field = field->next) {
+        ngx_explicit_memzero(field->data, ngx_strlen(field->data));
+    }
+
+    curl_slist_free_all(fetch->sent);
+
+    if (fetch->form.data) {
+        ngx_explicit_memzero(fetch->form.data, fetch->form.len);
+        ngx_free(fetch->form.data);
+    }
 
     if (fetch->body) {
         ngx_explicit_memzero(fetch->body, fetch->len);
@@ -343,6 +438,13 @@ ngx_http_token_injector_fetch_finish(ngx_http_token_injector_fetch_t *fetch,
     ngx_http_token_injector_fetch_handler_pt   handler;
 
     ngx_http_token_injector_fetch_remove(fetch);
+
+    ngx_http_token_injector_count(fetch->conf->row, code == CURLE_OK
+                                  ? NGX_HTTP_TOKEN_INJECTOR_N_ANSWERED
+                                  : NGX_HTTP_TOKEN_INJECTOR_N_FAILED, 1);
+    ngx_http_token_injector_count(fetch->conf->row,
+                                  NGX_HTTP_TOKEN_INJECTOR_N_MSEC,
+                                  ngx_current_msec - fetch->began);
 
     handler = fetch->handler;
     fetch->handler = NULL;

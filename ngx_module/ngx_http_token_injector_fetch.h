@@ -22,6 +22,8 @@
 
 #include <openssl/x509_vfy.h>
 
+#include "ngx_http_token_injector_status.h"
+
 
 /* const configuration of how to talk to one party; texts end in a NUL */
 
@@ -33,6 +35,8 @@ typedef struct {
     size_t                       max_size;       /* of a body */
     ngx_uint_t                   allow_http;
     X509_STORE                  *trust;          /* NULL: no https */
+    ngx_http_token_injector_row_t  *row;         /* where it is counted */
+    ngx_uint_t                   n;              /* in this worker, under way */
 } ngx_http_token_injector_fetch_conf_t;
 
 
@@ -82,13 +86,26 @@ const char *ngx_http_token_injector_fetch_objection(void);
 
 
 /*
- * A GET of url (ends in a NUL, copied).  Where start() does not return NGX_OK
- * the handler will not be called.  The handler is never called from within
- * start().
+ * What is asked: a GET, or with a body a POST of it as a form.  Copied; the
+ * copy is wiped with the fetch.  url ends in a NUL.
+ */
+
+typedef struct {
+    ngx_str_t                    url;
+    ngx_str_t                    authorization;  /* field's value, or empty */
+    ngx_str_t                    body;           /* data is NULL: a GET */
+} ngx_http_token_injector_fetch_request_t;
+
+
+/*
+ * Where start() does not return NGX_OK the handler will not be called: NGX_BUSY
+ * where enough is under way, for this party or for all.  The handler is never
+ * called from within start().
  */
 
 ngx_int_t ngx_http_token_injector_fetch_start(
-    ngx_http_token_injector_fetch_conf_t *conf, ngx_str_t *url,
+    ngx_http_token_injector_fetch_conf_t *conf,
+    const ngx_http_token_injector_fetch_request_t *request,
     ngx_http_token_injector_fetch_handler_pt handler, void *data,
     ngx_http_token_injector_fetch_t **fetch);
 

@@ -21,9 +21,13 @@
 #include "ngx_http_token_injector_fetch_private.h"
 
 
-/* each holds a socket or two: nginx's clients need theirs */
+/*
+ * Each holds a socket or two: nginx's clients need theirs.  One party that
+ * hangs does not take all of them.
+ */
 
 #define NGX_HTTP_TOKEN_INJECTOR_FETCH_MOST   256
+#define NGX_HTTP_TOKEN_INJECTOR_FETCH_PARTY  64
 
 #define NGX_HTTP_TOKEN_INJECTOR_FETCH_NUDGE  200
 
@@ -66,7 +70,8 @@ ngx_int_t
 ngx_http_token_injector_fetch_add(ngx_http_token_injector_fetch_t *fetch)
 {
     if (ngx_http_token_injector_fetches.n
-        == NGX_HTTP_TOKEN_INJECTOR_FETCH_MOST)
+        == NGX_HTTP_TOKEN_INJECTOR_FETCH_MOST
+        || fetch->conf->n == NGX_HTTP_TOKEN_INJECTOR_FETCH_PARTY)
     {
         return NGX_BUSY;
     }
@@ -91,6 +96,7 @@ ngx_http_token_injector_fetch_add(ngx_http_token_injector_fetch_t *fetch)
     ngx_queue_insert_tail(&ngx_http_token_injector_fetches.fetches,
                           &fetch->queue);
     ngx_http_token_injector_fetches.n++;
+    fetch->conf->n++;
 
     /* also what a worker that is to exit waits for */
 
@@ -119,6 +125,7 @@ ngx_http_token_injector_fetch_remove(ngx_http_token_injector_fetch_t *fetch)
 
     ngx_queue_remove(&fetch->queue);
     ngx_http_token_injector_fetches.n--;
+    fetch->conf->n--;
 
     (void) curl_multi_remove_handle(ngx_http_token_injector_fetches.multi,
                                     fetch->easy);

@@ -27,10 +27,14 @@ struct ngx_http_token_injector_fetch_s {
     /* after 3 pointers as in ngx_connection_t: debug logs of timers read it */
     ngx_socket_t                               ident;
 
+    ngx_msec_t                                 began;
     ngx_event_t                                deadline;
     ngx_msec_t                                 until;
     ngx_queue_t                                queue;
     CURL                                      *easy;
+
+    struct curl_slist                         *sent;      /* header fields */
+    ngx_str_t                                  form;      /* a POST's body */
 
     u_char                                    *body;
     size_t                                     len;

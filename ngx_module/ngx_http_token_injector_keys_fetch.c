@@ -9,6 +9,9 @@
 #include "ti_discovery.h"
 
 
+static ngx_int_t ngx_http_token_injector_keys_get_uri(
+    ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_fetch_handler_pt handler);
 static void ngx_http_token_injector_keys_document(void *data, ngx_int_t rc,
     ngx_http_token_injector_fetch_reply_t *reply, const char *why);
 static void ngx_http_token_injector_keys_text(void *data, ngx_int_t rc,
@@ -42,7 +45,6 @@ ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live,
     ngx_http_token_injector_keys_e why)
 {
     ngx_http_token_injector_feed_t   *feed;
-    ngx_http_token_injector_fetch_t  *fetch;
 
     feed = live->feed;
 
@@ -56,16 +58,30 @@ ngx_http_token_injector_keys_fetch(ngx_http_token_injector_live_t *live,
     live->uri = feed->uri;
     live->algorithms = feed->algorithms;
 
-    if (ngx_http_token_injector_fetch_start(feed->fetch, &feed->uri,
-                              feed->discovery
-                              ? ngx_http_token_injector_keys_document
-                              : ngx_http_token_injector_keys_text,
-                              live, &fetch)
+    if (ngx_http_token_injector_keys_get_uri(live, feed->discovery
+                                     ? ngx_http_token_injector_keys_document
+                                     : ngx_http_token_injector_keys_text)
         != NGX_OK)
     {
         ngx_http_token_injector_keys_end(live, "could not be asked: out of "
                                          "memory or of connections");
     }
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_keys_get_uri(ngx_http_token_injector_live_t *live,
+    ngx_http_token_injector_fetch_handler_pt handler)
+{
+    ngx_http_token_injector_fetch_t          *fetch;
+    ngx_http_token_injector_fetch_request_t   request;
+
+    ngx_memzero(&request, sizeof(ngx_http_token_injector_fetch_request_t));
+
+    request.url = live->uri;
+
+    return ngx_http_token_injector_fetch_start(live->feed->fetch, &request,
+                                               handler, live, &fetch);
 }
 
 
@@ -75,8 +91,7 @@ ngx_http_token_injector_keys_document(void *data, ngx_int_t rc,
 {
     ngx_http_token_injector_live_t *live = data;
 
-    u_char                            buf[NGX_HTTP_TOKEN_INJECTOR_STATUS_TEXT];
-    ngx_http_token_injector_fetch_t  *fetch;
+    u_char  buf[NGX_HTTP_TOKEN_INJECTOR_STATUS_TEXT];
 
     if (rc == NGX_OK) {
         why = ngx_http_token_injector_keys_status(reply, buf);
@@ -87,8 +102,8 @@ ngx_http_token_injector_keys_document(void *data, ngx_int_t rc,
     }
 
     if (why == NULL
-        && ngx_http_token_injector_fetch_start(live->feed->fetch, &live->uri,
-                              ngx_http_token_injector_keys_text, live, &fetch)
+        && ngx_http_token_injector_keys_get_uri(live,
+                                           ngx_http_token_injector_keys_text)
            != NGX_OK)
     {
         why = "could not be asked: out of memory or of connections";

@@ -11,8 +11,6 @@
 #define NGX_HTTP_TOKEN_INJECTOR_KEYS_BATCH  64
 
 
-static void ngx_http_token_injector_keys_ask(
-    ngx_http_token_injector_issuer_t *issuer);
 static ngx_int_t ngx_http_token_injector_keys_outlook(
     ngx_http_token_injector_ctx_t *ctx);
 static void ngx_http_token_injector_keys_look(ngx_event_t *ev);
@@ -63,7 +61,7 @@ ngx_http_token_injector_keys_await(ngx_http_token_injector_ctx_t *ctx)
 }
 
 
-static void
+void
 ngx_http_token_injector_keys_ask(ngx_http_token_injector_issuer_t *issuer)
 {
     ngx_uint_t                        i;

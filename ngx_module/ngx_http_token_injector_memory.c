@@ -36,6 +36,7 @@ typedef struct {
 
 
 struct ngx_http_token_injector_memory_s {
+    ngx_http_token_injector_news_t  news;        /* first: found by a cast */
     ngx_slab_pool_t               *shpool;
     u_char                         secret[NGX_HTTP_TOKEN_INJECTOR_SECRET_LEN];
 

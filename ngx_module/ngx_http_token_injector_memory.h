@@ -27,8 +27,18 @@ typedef enum {
     NGX_HTTP_TOKEN_INJECTOR_TOKEN,
     NGX_HTTP_TOKEN_INJECTOR_ANSWER,
     NGX_HTTP_TOKEN_INJECTOR_FETCHING,
-    NGX_HTTP_TOKEN_INJECTOR_UNKEPT
+    NGX_HTTP_TOKEN_INJECTOR_UNKEPT,
+    NGX_HTTP_TOKEN_INJECTOR_RULES,
+    NGX_HTTP_TOKEN_INJECTOR_CHANGED,
+    NGX_HTTP_TOKEN_INJECTOR_APP_CLAIM,
+    NGX_HTTP_TOKEN_INJECTOR_APP_NOTE
 } ngx_http_token_injector_kind_e;
+
+
+typedef struct {
+    ngx_atomic_t                   heard;        /* the last number */
+    ngx_atomic_t                   missed;       /* anything before this one */
+} ngx_http_token_injector_news_t;
 
 
 typedef struct ngx_http_token_injector_memory_s
@@ -64,6 +74,14 @@ ngx_int_t ngx_http_token_injector_memory_claim(ngx_shm_zone_t *zone,
 
 void ngx_http_token_injector_memory_remove(ngx_shm_zone_t *zone,
     ngx_http_token_injector_kind_e kind, u_char *name);
+
+/*
+ * Changes of connections that this node has heard of, numbered.  Where the
+ * number is what it was nothing has changed: no lock is needed to know.
+ */
+
+#define ngx_http_token_injector_memory_news(zone)                             \
+    ((ngx_http_token_injector_news_t *) (zone)->data)
 
 
 #endif /* _NGX_HTTP_TOKEN_INJECTOR_MEMORY_H_INCLUDED_ */

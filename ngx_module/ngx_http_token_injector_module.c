@@ -5,6 +5,9 @@
 
 #include "ngx_http_token_injector.h"
 
+#include "ngx_http_token_injector_endpoints.h"
+#include "ngx_http_token_injector_grant.h"
+
 
 static ngx_int_t ngx_http_token_injector_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_token_injector_phase(
@@ -13,6 +16,8 @@ static ngx_int_t ngx_http_token_injector_phase(
 static ngx_int_t ngx_http_token_injector_log_first(
     ngx_http_core_main_conf_t *cmcf);
 static ngx_int_t ngx_http_token_injector_init_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_token_injector_init_stores(ngx_cycle_t *cycle,
+    ngx_http_token_injector_main_conf_t *mcf);
 static void ngx_http_token_injector_exit_process(ngx_cycle_t *cycle);
 
 
@@ -136,14 +141,9 @@ ngx_http_token_injector_log_first(ngx_http_core_main_conf_t *cmcf)
 static ngx_int_t
 ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                            i;
-    ngx_http_token_injector_store_t     **store;
-    ngx_http_token_injector_worker_t     *worker;
     ngx_http_token_injector_main_conf_t  *mcf;
 
-    worker = &ngx_http_token_injector_worker;
-
-    ngx_queue_init(&worker->waiting);
+    ngx_queue_init(&ngx_http_token_injector_worker.waiting);
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_token_injector_module);
@@ -152,23 +152,51 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (ngx_http_token_injector_keys_init_process(cycle, mcf) != NGX_OK) {
+    ngx_http_token_injector_worker.conf = mcf;
+
+    if (ngx_http_token_injector_keys_init_process(cycle, mcf) != NGX_OK
+        || ngx_http_token_injector_endpoints_init(cycle, mcf) != NGX_OK
+        || ngx_http_token_injector_app_init(cycle, mcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    if (mcf->stores.nelts == 0) {
+    return ngx_http_token_injector_init_stores(cycle, mcf);
+}
+
+
+static ngx_int_t
+ngx_http_token_injector_init_stores(ngx_cycle_t *cycle,
+    ngx_http_token_injector_main_conf_t *mcf)
+{
+    ngx_uint_t                         i, n;
+    ngx_http_token_injector_store_t  **store;
+    ngx_http_token_injector_worker_t  *worker;
+
+    worker = &ngx_http_token_injector_worker;
+
+    n = mcf->stores.nelts;
+
+    if (n == 0) {
         return NGX_OK;
     }
 
-    worker->stores = ngx_pcalloc(cycle->pool, mcf->stores.nelts
-                                 * sizeof(ngx_http_token_injector_redis_t *));
-    if (worker->stores == NULL) {
+    worker->stores = ngx_pcalloc(cycle->pool,
+                                 n * sizeof(ngx_http_token_injector_redis_t *));
+    worker->changes = ngx_pcalloc(cycle->pool,
+                              n * sizeof(ngx_http_token_injector_changes_t *));
+    worker->segments = ngx_pcalloc(cycle->pool,
+                             n * sizeof(ngx_http_token_injector_segments_t *));
+
+    if (worker->stores == NULL || worker->changes == NULL
+        || worker->segments == NULL)
+    {
         return NGX_ERROR;
     }
 
     store = mcf->stores.elts;
 
-    for (i = 0; i < mcf->stores.nelts; i++) {
+    for (i = 0; i < n; i++) {
 
         /*
          * Not what this configuration would keep: the answers of another
@@ -178,7 +206,14 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
 
         worker->stores[i] = ngx_http_token_injector_redis_create(cycle,
                                                           &store[i]->redis);
-        if (worker->stores[i] == NULL) {
+        worker->changes[i] = ngx_http_token_injector_changes_create(cycle,
+                                                             mcf, store[i]);
+        worker->segments[i] = ngx_http_token_injector_segments_create(cycle,
+                                                             mcf, store[i]);
+
+        if (worker->stores[i] == NULL || worker->changes[i] == NULL
+            || worker->segments[i] == NULL)
+        {
             return NGX_ERROR;
         }
 
@@ -194,11 +229,17 @@ ngx_http_token_injector_exit_process(ngx_cycle_t *cycle)
 {
     ngx_uint_t  i;
 
+    ngx_http_token_injector_app_exit();
+    ngx_http_token_injector_grants_exit();
     ngx_http_token_injector_keys_exit_process();
 
     for (i = 0; i < ngx_http_token_injector_worker.nstores; i++) {
         ngx_http_token_injector_redis_destroy(
                                   ngx_http_token_injector_worker.stores[i]);
+        ngx_http_token_injector_changes_destroy(
+                                  ngx_http_token_injector_worker.changes[i]);
+        ngx_http_token_injector_segments_destroy(
+                                  ngx_http_token_injector_worker.segments[i]);
     }
 
     ngx_http_token_injector_worker.nstores = 0;

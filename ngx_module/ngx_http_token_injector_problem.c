@@ -57,16 +57,17 @@ ngx_http_token_injector_problem_begin(ngx_http_token_injector_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    if (info->retry_after) {
-        p = ngx_pnalloc(r->pool, 1);
+    if (info->retry_after || ctx->retry_after > 0) {
+        p = ngx_pnalloc(r->pool, NGX_INT64_LEN);
         if (p == NULL) {
             return NGX_ERROR;
         }
 
-        /* not all at the same time */
-        *p = (u_char) ('1' + ngx_random() % 5);
+        /* as the provider said; or not all at the same time */
         value.data = p;
-        value.len = 1;
+        value.len = ngx_sprintf(p, "%L", ctx->retry_after > 0
+                                ? ctx->retry_after
+                                : (int64_t) (1 + ngx_random() % 5)) - p;
 
         ctx->headers[1] = ngx_http_token_injector_add_header(r, "Retry-After",
                                                              &value);
@@ -243,6 +244,7 @@ ngx_http_token_injector_problem_header(ngx_http_token_injector_ctx_t *ctx)
 {
     u_char                  *p;
     size_t                   len;
+    ngx_http_token_injector_provider_t  *about;
     ngx_str_t               *provider;
     ngx_http_request_t      *r;
     const ti_result_info_t  *info;
@@ -254,7 +256,8 @@ ngx_http_token_injector_problem_header(ngx_http_token_injector_ctx_t *ctx)
     }
 
     info = ti_result_info(ctx->result);
-    provider = ctx->conf->provider ? &ctx->conf->provider->name : NULL;
+    about = ngx_http_token_injector_about(ctx);
+    provider = about ? &about->name : NULL;
 
     len = sizeof("{\"type\":\"\",\"title\":\"\",\"status\":123,"
                  "\"provider\":\"\"}\n")

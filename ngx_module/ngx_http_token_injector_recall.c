@@ -65,7 +65,7 @@ ngx_http_token_injector_recall(ngx_http_token_injector_ctx_t *ctx)
 
     if (ctx->flow == TI_FLOW_READ) {
         rc = ngx_http_token_injector_connected(ctx);
-        if (rc != NGX_OK) {
+        if (rc != NGX_OK || ctx->lacks_token) {
             return rc;
         }
     }
@@ -190,6 +190,11 @@ ngx_http_token_injector_ask(ngx_http_token_injector_ctx_t *ctx)
         /* "master_process off" and a reload: no worker was begun for it */
         return ngx_http_token_injector_refuse(ctx, TI_RESULT_INTERNAL_ERROR,
                                  "the store is not open in this process");
+    }
+
+    if (ctx->flow != TI_FLOW_USE) {
+        /* what changes from here on the reply need not know */
+        ctx->head.heard = ngx_http_token_injector_changes_heard(ctx);
     }
 
     op = ngx_http_token_injector_redis_begin(
@@ -428,7 +433,7 @@ ngx_http_token_injector_connected(ngx_http_token_injector_ctx_t *ctx)
     if (ctx->read != TI_RESULT_OK) {
         ctx->broken = (ctx->read == TI_RESULT_RECONNECT_REQUIRED);
 
-        return ngx_http_token_injector_refuse(ctx, ctx->read, ctx->why);
+        return ngx_http_token_injector_lacking(ctx, ctx->read, ctx->why);
     }
 
     ctx->head.gen = ctx->connection.gen;

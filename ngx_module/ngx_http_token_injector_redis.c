@@ -62,6 +62,18 @@ ngx_http_token_injector_redis_create(ngx_cycle_t *cycle,
 }
 
 
+void
+ngx_http_token_injector_redis_listen(ngx_http_token_injector_redis_t *redis,
+    ngx_http_token_injector_redis_push_pt push, void *data)
+{
+    redis->push = push;
+    redis->push_data = data;
+
+    /* tried all the time, and of each loss its owner says what it means */
+    redis->log.log_level = ngx_min(redis->log.log_level, NGX_LOG_ALERT);
+}
+
+
 /* the worker ends: nobody is told, there is nobody left */
 
 void
@@ -69,6 +81,8 @@ ngx_http_token_injector_redis_destroy(ngx_http_token_injector_redis_t *redis)
 {
     ngx_uint_t    i;
     ngx_queue_t  *q, *next;
+
+    redis->push = NULL;
 
     for (i = 0; i < redis->conf->connections; i++) {
 
@@ -129,6 +143,7 @@ ngx_http_token_injector_redis_begin(ngx_http_token_injector_redis_t *redis,
     ngx_memzero(op, sizeof(ngx_http_token_injector_redis_op_t));
 
     op->redis = redis;
+    op->began = ngx_current_msec;
     op->handler = handler;
     op->data = data;
 
@@ -140,17 +155,35 @@ ngx_int_t
 ngx_http_token_injector_redis_add(ngx_http_token_injector_redis_op_t *op,
     ngx_str_t *argv, ngx_uint_t argc)
 {
-    ti_str_t    args[8];
+    ti_rc_t     rc;
+    ti_str_t   *args, few[8];
     ngx_uint_t  i;
 
-    for (i = 0; i < argc && i < 8; i++) {
+    if (argc == 0 || op->ncommands == sizeof(op->commands) / sizeof(ti_str_t))
+    {
+        return NGX_ERROR;
+    }
+
+    args = few;
+
+    if (argc > sizeof(few) / sizeof(ti_str_t)) {
+        args = ngx_alloc(argc * sizeof(ti_str_t), &op->redis->log);
+        if (args == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < argc; i++) {
         args[i] = ti_str_from(argv[i].data, argv[i].len);
     }
 
-    if (i < argc
-        || op->ncommands == sizeof(op->commands) / sizeof(ti_str_t)
-        || ti_resp_command(args, argc, &op->commands[op->ncommands]) != TI_OK)
-    {
+    rc = ti_resp_command(args, argc, &op->commands[op->ncommands]);
+
+    if (args != few) {
+        ngx_free(args);
+    }
+
+    if (rc != TI_OK) {
         return NGX_ERROR;
     }
 
@@ -171,6 +204,8 @@ ngx_http_token_injector_redis_send(ngx_http_token_injector_redis_op_t *op)
     rc = ngx_http_token_injector_redis_dispatch(conn, op);
 
     if (rc != NGX_OK) {
+        ngx_http_token_injector_redis_op_count(op,
+                                           NGX_HTTP_TOKEN_INJECTOR_N_FAILED);
         ngx_http_token_injector_redis_op_free(op);
     }
 
@@ -274,11 +309,27 @@ ngx_http_token_injector_redis_op_failed(ngx_http_token_injector_redis_op_t *op)
     data = op->data;
     handler = op->handler;
 
+    ngx_http_token_injector_redis_op_count(op,
+                                           NGX_HTTP_TOKEN_INJECTOR_N_FAILED);
     ngx_http_token_injector_redis_op_free(op);
 
     if (handler) {
         handler(data, NGX_ERROR, 0, NULL, 1);
     }
+}
+
+
+void
+ngx_http_token_injector_redis_op_count(ngx_http_token_injector_redis_op_t *op,
+    ngx_uint_t how)
+{
+    ngx_http_token_injector_row_t  *row;
+
+    row = op->redis->conf->row;
+
+    ngx_http_token_injector_count(row, how, 1);
+    ngx_http_token_injector_count(row, NGX_HTTP_TOKEN_INJECTOR_N_MSEC,
+                                  ngx_current_msec - op->began);
 }
 
 

@@ -22,6 +22,8 @@
 
 #include "ti_resp.h"
 
+#include "ngx_http_token_injector_status.h"
+
 
 /* const configuration of a pool of connections */
 
@@ -35,6 +37,7 @@ typedef struct {
     ngx_str_t                    hello;          /* AUTH, SELECT: as bytes */
     ngx_uint_t                   nhello;         /* and how many they are */
     size_t                       max_reply;
+    ngx_http_token_injector_row_t  *row;         /* where it is counted */
 } ngx_http_token_injector_redis_conf_t;
 
 
@@ -55,10 +58,25 @@ typedef void (*ngx_http_token_injector_redis_handler_pt)(void *data,
     ngx_uint_t last);
 
 
+/*
+ * What Redis says without having been asked, on a connection that subscribed
+ * to a channel: a message; or NULL, where the connection is gone and with it
+ * the subscription.
+ */
+
+typedef void (*ngx_http_token_injector_redis_push_pt)(void *data,
+    const ti_resp_reply_t *message);
+
+
 ngx_http_token_injector_redis_t *ngx_http_token_injector_redis_create(
     ngx_cycle_t *cycle, ngx_http_token_injector_redis_conf_t *conf);
 void ngx_http_token_injector_redis_destroy(
     ngx_http_token_injector_redis_t *redis);
+
+/* whose connections may be spoken to; right after they were created */
+void ngx_http_token_injector_redis_listen(
+    ngx_http_token_injector_redis_t *redis,
+    ngx_http_token_injector_redis_push_pt push, void *data);
 
 /* is there a connection that could be written to at once? */
 ngx_uint_t ngx_http_token_injector_redis_up(

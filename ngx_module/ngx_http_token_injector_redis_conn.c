@@ -96,10 +96,10 @@ ngx_http_token_injector_redis_connect(
 
     if (rc == NGX_OK) {
         ngx_http_token_injector_redis_connected(conn);
-        return NGX_OK;
-    }
 
-    ngx_add_timer(c->read, conf->connect_timeout);
+    } else {
+        ngx_add_timer(c->read, conf->connect_timeout);
+    }
 
     return NGX_OK;
 }
@@ -121,7 +121,6 @@ ngx_http_token_injector_redis_connected(
     }
 
     conn->greetings = conf->nhello;
-
     if (conn->greetings == 0) {
         ngx_http_token_injector_redis_greeted(conn);
         return;
@@ -226,8 +225,11 @@ ngx_http_token_injector_redis_close(ngx_http_token_injector_redis_conn_t *conn,
     conn->out_pos = 0;
     conn->out_len = 0;
     conn->out_size = 0;
-
     conn->state = ngx_http_token_injector_redis_down;
+
+    if (conn->redis->push) {
+        conn->redis->push(conn->redis->push_data, NULL);
+    }
 
     ngx_http_token_injector_redis_take(conn, &ops);
 
@@ -406,12 +408,11 @@ ngx_http_token_injector_redis_read_handler(ngx_event_t *rev)
         return;
     }
 
-    if (conn->state == ngx_http_token_injector_redis_connecting) {
-        /* the write event says how it ended */
-        return;
-    }
+    /* the write event says how a connect ended */
 
-    if (ngx_http_token_injector_redis_read(conn) != NGX_OK) {
+    if (conn->state == ngx_http_token_injector_redis_connecting
+        || ngx_http_token_injector_redis_read(conn) != NGX_OK)
+    {
         return;
     }
 
@@ -563,6 +564,11 @@ ngx_http_token_injector_redis_reply(ngx_http_token_injector_redis_conn_t *conn,
         return NGX_OK;
     }
 
+    if (conn->redis->push && ti_resp_is_message(reply)) {
+        conn->redis->push(conn->redis->push_data, reply);
+        return NGX_OK;
+    }
+
     if (ngx_queue_empty(&conn->ops)) {
         ngx_http_token_injector_redis_fail(conn, 0, 0,
                                            "a reply that nobody asked for");
@@ -581,6 +587,8 @@ ngx_http_token_injector_redis_reply(ngx_http_token_injector_redis_conn_t *conn,
     if (last) {
         ngx_queue_remove(q);
         conn->nops--;
+        ngx_http_token_injector_redis_op_count(op,
+                                         NGX_HTTP_TOKEN_INJECTOR_N_ANSWERED);
         ngx_http_token_injector_redis_op_free(op);
     }
 

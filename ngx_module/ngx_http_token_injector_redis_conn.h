@@ -48,6 +48,7 @@ struct ngx_http_token_injector_redis_op_s {
     ti_str_t                                    commands[3];
     ngx_uint_t                                  ncommands;
     ngx_uint_t                                  nreplies;
+    ngx_msec_t                                  began;
     ngx_msec_t                                  deadline;
     unsigned                                    sent:1;
     unsigned                                    again:1;
@@ -60,6 +61,9 @@ struct ngx_http_token_injector_redis_s {
     ngx_log_t                              quiet;    /* while connecting */
     ngx_queue_t                            free; /* operations to use again */
     ngx_http_token_injector_redis_conn_t  *conns;
+
+    ngx_http_token_injector_redis_push_pt  push;     /* NULL: never */
+    void                                  *push_data;
 };
 
 
@@ -75,6 +79,8 @@ void ngx_http_token_injector_redis_op_free(
     ngx_http_token_injector_redis_op_t *op);
 void ngx_http_token_injector_redis_op_failed(
     ngx_http_token_injector_redis_op_t *op);
+void ngx_http_token_injector_redis_op_count(
+    ngx_http_token_injector_redis_op_t *op, ngx_uint_t how);
 ngx_int_t ngx_http_token_injector_redis_write(
     ngx_http_token_injector_redis_conn_t *conn, const ti_str_t *parts,
     ngx_uint_t n);

@@ -39,6 +39,9 @@ static ngx_http_token_injector_step_t  ngx_http_token_injector_steps[] = {
     /*              -                 the access token */
     { ngx_string("unseal"), ngx_http_token_injector_unseal },
 
+    /*              token endpoint    a fresh token, once for all who wait */
+    { ngx_string("refresh"), ngx_http_token_injector_refresh },
+
     /*              another request   one upstream call for all who ask */
     { ngx_string("join"), ngx_http_token_injector_join },
 
@@ -50,7 +53,7 @@ static ngx_http_token_injector_step_t  ngx_http_token_injector_steps[] = {
 
 #define NGX_HTTP_TOKEN_INJECTOR_ACCESS_STEPS  2  /* judge the caller */
 #define NGX_HTTP_TOKEN_INJECTOR_RECALL_STEP   3
-#define NGX_HTTP_TOKEN_INJECTOR_ALL_STEPS     7
+#define NGX_HTTP_TOKEN_INJECTOR_ALL_STEPS     8
 
 
 static ngx_http_token_injector_ctx_t *ngx_http_token_injector_create_ctx(
@@ -118,7 +121,7 @@ ngx_http_token_injector_precontent_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_token_injector_module);
 
-    if (r == r->main && lcf->provider == NULL) {
+    if (r == r->main && !ngx_http_token_injector_takes(lcf)) {
 
         if (ctx && ctx->refused) {
             /* outvoted */
@@ -339,12 +342,14 @@ ngx_int_t
 ngx_http_token_injector_refuse(ngx_http_token_injector_ctx_t *ctx,
     ti_result_t result, const char *why)
 {
-    ngx_log_t               *log;
-    ngx_uint_t               level;
-    const ti_result_info_t  *info;
+    ngx_log_t                           *log;
+    ngx_uint_t                           level;
+    const ti_result_info_t              *info;
+    ngx_http_token_injector_provider_t  *provider;
 
     info = ti_result_info(result);
     log = ctx->request->connection->log;
+    provider = ngx_http_token_injector_about(ctx);
     level = ngx_http_token_injector_level(ctx, result);
 
     ctx->result = result;
@@ -358,9 +363,8 @@ ngx_http_token_injector_refuse(ngx_http_token_injector_ctx_t *ctx,
     ngx_log_error(level, log, 0,
                   "token injector: %s%s%V: %s",
                   info->name.data,
-                  ctx->conf->provider ? ", provider " : "",
-                  ctx->conf->provider ? &ctx->conf->provider->name
-                                      : &ctx->conf->inject,
+                  provider ? ", provider " : "",
+                  provider ? &provider->name : &ctx->conf->inject,
                   why);
 
     ngx_http_token_injector_flush(ctx->request);
@@ -387,9 +391,12 @@ ngx_http_token_injector_level(ngx_http_token_injector_ctx_t *ctx,
 
     case TI_RESULT_STORE_UNAVAILABLE:
     case TI_RESULT_KEYS_UNAVAILABLE:
+    case TI_RESULT_PROVIDER_UNAVAILABLE:
+    case TI_RESULT_PROVIDER_THROTTLED:
         return NGX_LOG_WARN;
 
     case TI_RESULT_INTERNAL_ERROR:
+    case TI_RESULT_PROVIDER_MISCONFIGURED:
         return NGX_LOG_ERR;
 
     default:

@@ -143,7 +143,7 @@ ngx_http_token_injector_strip_cookie(ngx_http_request_t *r,
     ngx_uint_t                         i;
     ngx_http_token_injector_source_t  *source[2];
 
-    if (conf->provider == NULL) {
+    if (!ngx_http_token_injector_takes(conf)) {
         return NGX_OK;
     }
 
@@ -181,7 +181,9 @@ ngx_http_token_injector_hidden(ngx_http_token_injector_loc_conf_t *conf,
     ngx_uint_t                               i;
     ngx_http_token_injector_claim_header_t  *header;
 
-    if (conf->provider && ngx_http_token_injector_secret(conf, h)) {
+    if (ngx_http_token_injector_takes(conf)
+        && ngx_http_token_injector_secret(conf, h))
+    {
         return 1;
     }
 

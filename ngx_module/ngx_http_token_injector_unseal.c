@@ -23,6 +23,10 @@ static ngx_int_t ngx_http_token_injector_open_admission(
 ngx_int_t
 ngx_http_token_injector_unseal(ngx_http_token_injector_ctx_t *ctx)
 {
+    if (ctx->lacks_token) {
+        return NGX_OK;
+    }
+
     if (ctx->flow == TI_FLOW_READ) {
         return ngx_http_token_injector_open_record(ctx);
     }
@@ -83,7 +87,7 @@ ngx_http_token_injector_open_record(ngx_http_token_injector_ctx_t *ctx)
 
     if (result != TI_RESULT_OK) {
         ctx->broken = (result == TI_RESULT_RECONNECT_REQUIRED);
-        return ngx_http_token_injector_refuse(ctx, result, why);
+        return ngx_http_token_injector_lacking(ctx, result, why);
     }
 
     rc = ngx_http_token_injector_use_record(ctx, &record);
@@ -115,7 +119,7 @@ ngx_http_token_injector_use_record(ngx_http_token_injector_ctx_t *ctx,
             return NGX_OK;
         }
 
-        return ngx_http_token_injector_refuse(ctx, result, why);
+        return ngx_http_token_injector_lacking(ctx, result, why);
     }
 
     p = ngx_pnalloc(ctx->request->pool,

@@ -228,18 +228,21 @@ static ngx_int_t
 ngx_http_token_injector_variable_provider(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_http_token_injector_ctx_t  *ctx;
+    ngx_http_token_injector_ctx_t       *ctx;
+    ngx_http_token_injector_provider_t  *provider;
 
     v->not_found = 1;
 
     ctx = ngx_http_token_injector_ctx(r);
 
-    if (ctx == NULL || ctx->conf->provider == NULL) {
+    provider = ctx ? ngx_http_token_injector_about(ctx) : NULL;
+
+    if (provider == NULL) {
         return NGX_OK;
     }
 
     return ngx_http_token_injector_value(v,
-                ngx_http_token_injector_str(&ctx->conf->provider->name));
+                               ngx_http_token_injector_str(&provider->name));
 }
 
 

@@ -68,6 +68,8 @@ ngx_http_token_injector_cleanup(void *data)
 
     for (ctx = state->contexts; ctx; ctx = ctx->next) {
 
+        ngx_http_token_injector_count_request(ctx);
+
         if (ctx->op) {
             ngx_http_token_injector_redis_forget(ctx->op);
             ctx->op = NULL;
@@ -75,6 +77,8 @@ ngx_http_token_injector_cleanup(void *data)
 
         ngx_http_token_injector_leave(ctx);
         ngx_http_token_injector_keys_leave(ctx);
+        ngx_http_token_injector_app_leave(ctx);
+        ngx_http_token_injector_segment_leave(ctx);
 
         if (ctx->claims) {
             json_decref(ctx->claims);

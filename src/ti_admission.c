@@ -7,8 +7,9 @@
  * the memory outlives a reload, with which another binary may come.
  *
  * The head inside, numbers big-endian: the answer base in TI_KEY_LEN bytes,
- * gen, keys, caller_expires, token_expires and confirmed in 8 each, issuer in
- * 4; then enc(issuer, tenant, subject, user, device, cid) up to the end.
+ * gen, keys, heard, caller_expires, token_expires and confirmed in 8 each,
+ * issuer in 4; then enc(issuer, tenant, subject, user, device, cid) up to the
+ * end.
  */
 
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "ti_admission.h"
 
 
-#define TI_ADMISSION_FIXED    (TI_KEY_LEN + 5 * 8 + 4)
+#define TI_ADMISSION_FIXED    (TI_KEY_LEN + 6 * 8 + 4)
 #define TI_ADMISSION_FIELDS   6
 #define TI_ADMISSION_AAD_MAX  (4 + TI_SHA256_LEN + 4 + 5 + 4 + 8              \
                                + 4 + TI_RECORD_CID_LEN)
@@ -195,7 +196,7 @@ ti_admission_head_aad(unsigned char *dst, const ti_admission_id_t *id)
     ti_str_t  fields[2];
 
     fields[0] = ti_str_from(id->name, TI_SHA256_LEN);
-    fields[1] = ti_str("head 2");
+    fields[1] = ti_str("head 3");
 
     return ti_str_from(dst, ti_enc(dst, fields, 2));
 }
@@ -249,10 +250,11 @@ ti_admission_write(unsigned char *dst, const ti_admission_t *head)
 
     ti_put_u64(p, head->gen);
     ti_put_u64(p + 8, head->keys);
-    ti_put_u64(p + 16, (uint64_t) head->caller_expires);
-    ti_put_u64(p + 24, (uint64_t) head->token_expires);
-    ti_put_u64(p + 32, (uint64_t) head->confirmed);
-    ti_put_u32(p + 40, head->issuer);
+    ti_put_u64(p + 16, head->heard);
+    ti_put_u64(p + 24, (uint64_t) head->caller_expires);
+    ti_put_u64(p + 32, (uint64_t) head->token_expires);
+    ti_put_u64(p + 40, (uint64_t) head->confirmed);
+    ti_put_u32(p + 48, head->issuer);
 
     ti_admission_fields(head, fields);
     ti_enc(dst + TI_ADMISSION_FIXED, fields, TI_ADMISSION_FIELDS);
@@ -274,11 +276,12 @@ ti_admission_read(unsigned char *plain, size_t len, ti_admission_t *head)
 
     head->gen = ti_get_u64(p);
     head->keys = ti_get_u64(p + 8);
-    head->issuer = ti_get_u32(p + 40);
+    head->heard = ti_get_u64(p + 16);
+    head->issuer = ti_get_u32(p + 48);
 
-    if (ti_admission_read_time(p + 16, &head->caller_expires) != TI_OK
-        || ti_admission_read_time(p + 24, &head->token_expires) != TI_OK
-        || ti_admission_read_time(p + 32, &head->confirmed) != TI_OK
+    if (ti_admission_read_time(p + 24, &head->caller_expires) != TI_OK
+        || ti_admission_read_time(p + 32, &head->token_expires) != TI_OK
+        || ti_admission_read_time(p + 40, &head->confirmed) != TI_OK
         || ti_admission_read_fields(plain + TI_ADMISSION_FIXED,
                                     len - TI_ADMISSION_FIXED, fields)
            != TI_OK)

@@ -41,6 +41,8 @@ typedef struct {
     uint64_t       gen;                     /* 0: no connection in it */
     uint64_t       keys;                    /* which keys it was verified
                                                with, a mark of the glue's */
+    uint64_t       heard;                   /* changes of connections that were
+                                               known when Redis was asked */
     int64_t        caller_expires;          /* the caller's token's end */
     int64_t        token_expires;           /* the third party's */
     int64_t        confirmed;               /* when Redis was last asked */

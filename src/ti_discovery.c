@@ -203,7 +203,10 @@ ti_discovery_copy(const ti_pool_t *pool, ti_str_t s, ti_str_t *copy)
         return TI_ERROR;
     }
 
-    memcpy(p, s.data, s.len);
+    if (s.len != 0) {
+        memcpy(p, s.data, s.len);
+    }
+
     p[s.len] = '\0';
 
     *copy = ti_str_from(p, s.len);
@@ -246,6 +249,64 @@ ti_discovery_read(const ti_pool_t *pool, ti_str_t text, ti_str_t issuer,
         *why = "no memory";
         *algorithms = allowed;
         rc = ti_discovery_copy(pool, s, keys_uri);
+    }
+
+    json_decref(document);
+
+    return rc;
+}
+
+
+static ti_rc_t
+ti_discovery_endpoint(const ti_pool_t *pool, const json_t *document,
+    const char *name, ti_str_t *endpoint)
+{
+    ti_str_t  s;
+
+    if (ti_json_string(document, name, &s) != TI_OK) {
+        s = ti_null_str;
+    }
+
+    return ti_discovery_copy(pool, s, endpoint);
+}
+
+
+ti_rc_t
+ti_discovery_endpoints(const ti_pool_t *pool, ti_str_t text, ti_str_t issuer,
+    ti_discovery_endpoints_t *endpoints, const char **why)
+{
+    json_t    *document;
+    ti_rc_t    rc;
+    ti_str_t   s;
+
+    rc = ti_json_parse_object(text, TI_DISCOVERY_MAX_SIZE, &document, why);
+    if (rc != TI_OK) {
+        return rc;
+    }
+
+    if (ti_json_string(document, "issuer", &s) != TI_OK
+        || !ti_str_eq(s, issuer))
+    {
+        *why = "\"issuer\" in it is not this issuer";
+        json_decref(document);
+
+        return TI_DECLINED;
+    }
+
+    endpoints->iss = json_is_true(json_object_get(document,
+                          "authorization_response_iss_parameter_supported"));
+
+    if (ti_discovery_endpoint(pool, document, "authorization_endpoint",
+                              &endpoints->authorization) != TI_OK
+        || ti_discovery_endpoint(pool, document, "token_endpoint",
+                                 &endpoints->token) != TI_OK
+        || ti_discovery_endpoint(pool, document, "userinfo_endpoint",
+                                 &endpoints->userinfo) != TI_OK
+        || ti_discovery_endpoint(pool, document, "revocation_endpoint",
+                                 &endpoints->revocation) != TI_OK)
+    {
+        *why = "no memory";
+        rc = TI_ERROR;
     }
 
     json_decref(document);

@@ -40,4 +40,23 @@ ti_rc_t ti_discovery_read(const ti_pool_t *pool, ti_str_t text,
     unsigned *algorithms, const char **why);
 
 
+/*
+ * The endpoints in such a document, each copied to the pool with a NUL behind
+ * it and not judged as a URL; one that is absent is empty.  iss is 1 where
+ * the authorization endpoint says that it sends "iss" (RFC 9207 section 3).
+ * TI_DECLINED as above, with no word on keys.
+ */
+
+typedef struct {
+    ti_str_t  authorization;
+    ti_str_t  token;
+    ti_str_t  userinfo;
+    ti_str_t  revocation;
+    int       iss;
+} ti_discovery_endpoints_t;
+
+ti_rc_t ti_discovery_endpoints(const ti_pool_t *pool, ti_str_t text,
+    ti_str_t issuer, ti_discovery_endpoints_t *endpoints, const char **why);
+
+
 #endif /* TI_DISCOVERY_H */

@@ -38,6 +38,8 @@ static ti_rc_t ti_record_scope(ti_record_env_t *env, const json_t *header,
     ti_str_t *scope);
 static ti_rc_t ti_record_rewrap_outer(ti_record_env_t *env,
     const ti_record_outer_t *outer, ti_str_t *rewrapped);
+static int ti_record_gen_fits(const ti_record_ref_t *ref);
+static int ti_record_cid_fits(const ti_record_ref_t *ref);
 static int ti_record_bound(const ti_record_layer_t *layer,
     const ti_record_bond_t *bond);
 static ti_result_t ti_record_result(ti_rc_t rc, ti_result_t declined);
@@ -275,7 +277,7 @@ ti_record_outer_matches(ti_record_env_t *env, const ti_record_outer_t *outer,
         return TI_DECLINED;
     }
 
-    if (head->expires == 0 && ref->kind != TI_RECORD_REFRESH) {
+    if (head->expires == 0 && !ti_record_endless(ref->kind)) {
         env->why = "no \"exp\"";
         return TI_DECLINED;
     }
@@ -421,7 +423,7 @@ ti_record_accept(ti_record_env_t *env, const ti_record_layer_t *layer,
     if (payload.len == 0 || payload.len > TI_RECORD_TOKEN_MAX) {
         env->why = "the token is empty or above 16384 bytes";
 
-    } else if (kind != TI_RECORD_PENDING && !ti_header_b64token(payload)) {
+    } else if (!ti_record_payload_fits(kind, payload)) {
         env->why = "the token has bytes that no token has";
 
     } else if (ti_json_has(layer->header, "token_type")
@@ -466,6 +468,42 @@ ti_record_scope(ti_record_env_t *env, const json_t *header, ti_str_t *scope)
 }
 
 
+static int
+ti_record_gen_fits(const ti_record_ref_t *ref)
+{
+    if (ref->kind == TI_RECORD_PENDING || ref->kind == TI_RECORD_ACCOUNT) {
+        return ref->gen == 0;
+    }
+
+    return ref->gen != 0 && ref->gen <= TI_RECORD_GEN_MAX;
+}
+
+
+static int
+ti_record_cid_fits(const ti_record_ref_t *ref)
+{
+    return ref->kind == TI_RECORD_PENDING ? ref->cid.len == 0
+                                          : ti_record_cid_valid(ref->cid);
+}
+
+
+/* Only a token has to be what a header field can hold. */
+
+int
+ti_record_payload_fits(ti_record_kind_t kind, ti_str_t payload)
+{
+    return kind == TI_RECORD_PENDING || kind == TI_RECORD_ACCOUNT
+           || ti_header_b64token(payload);
+}
+
+
+int
+ti_record_endless(ti_record_kind_t kind)
+{
+    return kind == TI_RECORD_REFRESH || kind == TI_RECORD_ACCOUNT;
+}
+
+
 ti_rc_t
 ti_record_bind(ti_record_env_t *env, const ti_record_ref_t *ref,
     ti_record_bond_t *bond)
@@ -476,14 +514,11 @@ ti_record_bind(ti_record_env_t *env, const ti_record_ref_t *ref,
     static const ti_str_t  kinds[] = {
         [TI_RECORD_ACCESS] = ti_string("access"),
         [TI_RECORD_REFRESH] = ti_string("refresh"),
-        [TI_RECORD_PENDING] = ti_string("pending")
+        [TI_RECORD_PENDING] = ti_string("pending"),
+        [TI_RECORD_ACCOUNT] = ti_string("account")
     };
 
-    if (ref->kind == TI_RECORD_PENDING
-        ? (ref->gen != 0 || ref->cid.len != 0)
-        : (ref->gen == 0 || ref->gen > TI_RECORD_GEN_MAX
-           || !ti_record_cid_valid(ref->cid)))
-    {
+    if (!ti_record_gen_fits(ref) || !ti_record_cid_fits(ref)) {
         env->why = "a gen or a cid that no record has";
         return TI_DECLINED;
     }

@@ -76,13 +76,41 @@ int ti_record_cid_valid(ti_str_t cid);
 ti_rc_t ti_record_connection_name(const ti_pool_t *pool, ti_str_t prefix,
     ti_str_t user, ti_str_t provider, ti_str_t device, ti_str_t *name);
 
+/*
+ * The way back, which is how a message on "changes" is read: its views borrow
+ * from the name.  TI_DECLINED: it is no connection's name below this prefix.
+ */
+typedef struct {
+    ti_str_t  user;
+    ti_str_t  provider;
+    ti_str_t  device;
+} ti_record_parts_t;
 
-/* What a record is for: its ctx is computed from this and nothing else. */
+ti_rc_t ti_record_connection_parse(ti_str_t prefix, ti_str_t name,
+    ti_record_parts_t *parts);
+
+/* "<prefix>{user}:p:<b64u SHA-256 of state>", from the pool */
+ti_rc_t ti_record_pending_name(ti_crypto_t *crypto, const ti_pool_t *pool,
+    ti_str_t prefix, ti_str_t user, ti_str_t state, ti_str_t *name);
+
+/* "<prefix>changes", from the pool */
+ti_rc_t ti_record_changes_name(const ti_pool_t *pool, ti_str_t prefix,
+    ti_str_t *name);
+
+
+/*
+ * What a record is for: its ctx is computed from this and nothing else.
+ *
+ * An account is the name under which the user is known to the provider, for
+ * who looks at the status without a user key: bound to the cid alone, so that
+ * new tokens leave it as it is.
+ */
 
 typedef enum {
     TI_RECORD_ACCESS,
     TI_RECORD_REFRESH,
-    TI_RECORD_PENDING
+    TI_RECORD_PENDING,
+    TI_RECORD_ACCOUNT
 } ti_record_kind_t;
 
 typedef struct {
@@ -90,16 +118,17 @@ typedef struct {
     ti_who_t              who;
     ti_str_t              provider;
     ti_str_t              device;           /* text, "-" without user key */
-    const unsigned char  *user_key;         /* TI_KEY_LEN bytes or NULL */
-    uint64_t              gen;              /* 0 for pending only */
+    const unsigned char  *user_key;         /* TI_KEY_LEN bytes or NULL; an
+                                               account's is NULL */
+    uint64_t              gen;              /* 0 for pending and account */
     ti_str_t              cid;              /* text; empty for pending */
 } ti_record_ref_t;
 
 typedef struct {
-    ti_str_t  token;                        /* or pending's JSON */
+    ti_str_t  token;                        /* or pending's JSON, a name */
     ti_str_t  token_type;                   /* empty: Bearer */
     ti_str_t  scope;                        /* empty: the connection's */
-    int64_t   expires;                      /* 0: absent (refresh only) */
+    int64_t   expires;                      /* 0: absent (refresh, account) */
 } ti_record_t;
 
 

@@ -10,6 +10,7 @@
 #define TI_RECORD_USER_BYTES    16
 #define TI_RECORD_DEVICE_BYTES  12
 #define TI_RECORD_CID_BYTES     16
+#define TI_RECORD_DIGEST_TEXT   43              /* b64u of a SHA-256 */
 
 
 ti_rc_t
@@ -111,25 +112,30 @@ ti_record_cid_valid(ti_str_t cid)
 }
 
 
-ti_rc_t
-ti_record_connection_name(const ti_pool_t *pool, ti_str_t prefix,
-    ti_str_t user, ti_str_t provider, ti_str_t device, ti_str_t *name)
+/* The device of a connection: b64u of its bytes, or "-". */
+
+static int
+ti_record_device_valid(ti_str_t device)
+{
+    size_t         len;
+    unsigned char  id[TI_RECORD_DEVICE_BYTES];
+
+    return ti_str_eq(device, ti_str("-"))
+           || (device.len == ti_b64u_len(TI_RECORD_DEVICE_BYTES)
+               && ti_b64u_decode(id, &len, device) == TI_OK);
+}
+
+
+static ti_rc_t
+ti_record_concat(const ti_pool_t *pool, const ti_str_t *parts, size_t n,
+    ti_str_t *name)
 {
     size_t          i, len;
-    ti_str_t        parts[7];
     unsigned char  *p;
-
-    parts[0] = prefix;
-    parts[1] = ti_str("{");
-    parts[2] = user;
-    parts[3] = ti_str("}:c:");
-    parts[4] = provider;
-    parts[5] = ti_str(":");
-    parts[6] = device;
 
     len = 0;
 
-    for (i = 0; i < 7; i++) {
+    for (i = 0; i < n; i++) {
         len += parts[i].len;
     }
 
@@ -140,7 +146,7 @@ ti_record_connection_name(const ti_pool_t *pool, ti_str_t prefix,
 
     *name = ti_str_from(p, len);
 
-    for (i = 0; i < 7; i++) {
+    for (i = 0; i < n; i++) {
         if (parts[i].len != 0) {
             memcpy(p, parts[i].data, parts[i].len);
             p += parts[i].len;
@@ -148,4 +154,108 @@ ti_record_connection_name(const ti_pool_t *pool, ti_str_t prefix,
     }
 
     return TI_OK;
+}
+
+
+ti_rc_t
+ti_record_connection_name(const ti_pool_t *pool, ti_str_t prefix,
+    ti_str_t user, ti_str_t provider, ti_str_t device, ti_str_t *name)
+{
+    const ti_str_t  parts[] = {
+        prefix, ti_string("{"), user, ti_string("}:c:"), provider,
+        ti_string(":"), device
+    };
+
+    return ti_record_concat(pool, parts, 7, name);
+}
+
+
+/* Takes what the text begins with off it. */
+
+static int
+ti_record_skip(ti_str_t *text, ti_str_t prefix)
+{
+    if (text->len < prefix.len
+        || !ti_str_eq(ti_str_from(text->data, prefix.len), prefix))
+    {
+        return 0;
+    }
+
+    *text = ti_str_from(text->data + prefix.len, text->len - prefix.len);
+
+    return 1;
+}
+
+
+ti_rc_t
+ti_record_connection_parse(ti_str_t prefix, ti_str_t name,
+    ti_record_parts_t *parts)
+{
+    size_t                n;
+    ti_str_t              rest;
+    unsigned char         raw[TI_RECORD_USER_BYTES];
+    const unsigned char  *colon;
+
+    rest = name;
+
+    if (!ti_record_skip(&rest, prefix) || !ti_record_skip(&rest, ti_str("{"))
+        || rest.len < TI_RECORD_USER_LEN)
+    {
+        return TI_DECLINED;
+    }
+
+    parts->user = ti_str_from(rest.data, TI_RECORD_USER_LEN);
+
+    if (ti_b64u_decode(raw, &n, parts->user) != TI_OK
+        || !ti_record_skip(&rest, parts->user)
+        || !ti_record_skip(&rest, ti_str("}:c:")) || rest.len == 0)
+    {
+        return TI_DECLINED;
+    }
+
+    colon = memchr(rest.data, ':', rest.len);
+    if (colon == NULL) {
+        return TI_DECLINED;
+    }
+
+    n = (size_t) (colon - rest.data);
+
+    parts->provider = ti_str_from(rest.data, n);
+    parts->device = ti_str_from(colon + 1, rest.len - n - 1);
+
+    return ti_record_provider_valid(parts->provider)
+           && ti_record_device_valid(parts->device) ? TI_OK : TI_DECLINED;
+}
+
+
+ti_rc_t
+ti_record_pending_name(ti_crypto_t *crypto, const ti_pool_t *pool,
+    ti_str_t prefix, ti_str_t user, ti_str_t state, ti_str_t *name)
+{
+    ti_str_t       parts[5];
+    unsigned char  digest[TI_SHA256_LEN], text[TI_RECORD_DIGEST_TEXT];
+
+    if (ti_crypto_sha256(crypto, &state, 1, digest) != TI_OK) {
+        return TI_ERROR;
+    }
+
+    ti_b64u_encode(text, ti_str_from(digest, sizeof(digest)));
+
+    parts[0] = prefix;
+    parts[1] = ti_str("{");
+    parts[2] = user;
+    parts[3] = ti_str("}:p:");
+    parts[4] = ti_str_from(text, sizeof(text));
+
+    return ti_record_concat(pool, parts, 5, name);
+}
+
+
+ti_rc_t
+ti_record_changes_name(const ti_pool_t *pool, ti_str_t prefix,
+    ti_str_t *name)
+{
+    const ti_str_t  parts[] = { prefix, ti_string("changes") };
+
+    return ti_record_concat(pool, parts, 2, name);
 }

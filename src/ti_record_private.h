@@ -44,6 +44,11 @@ ti_rc_t ti_record_bind(ti_record_env_t *env, const ti_record_ref_t *ref,
     ti_record_bond_t *bond);
 
 
+/* may a record of this kind hold it?  And may it have no end? */
+int ti_record_payload_fits(ti_record_kind_t kind, ti_str_t payload);
+int ti_record_endless(ti_record_kind_t kind);
+
+
 /*
  * The key of a layer: HKDF(secret, the layer's salt, enc(label, ctx)).
  */

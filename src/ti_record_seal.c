@@ -2,7 +2,6 @@
  * Floor 2: how a record is written.
  */
 
-#include "ti_header.h"
 #include "ti_record_private.h"
 
 
@@ -61,13 +60,13 @@ ti_record_sealable(ti_record_kind_t kind, const ti_record_t *record)
     size_t  i;
 
     if (record->expires < 0 || record->expires > TI_RECORD_EXPIRES_MAX
-        || (record->expires == 0 && kind != TI_RECORD_REFRESH))
+        || (record->expires == 0 && !ti_record_endless(kind)))
     {
         return 0;
     }
 
     if (record->token.len == 0 || record->token.len > TI_RECORD_TOKEN_MAX
-        || (kind != TI_RECORD_PENDING && !ti_header_b64token(record->token)))
+        || !ti_record_payload_fits(kind, record->token))
     {
         return 0;
     }

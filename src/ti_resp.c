@@ -499,3 +499,15 @@ ti_resp_command_free(ti_str_t *command)
 
     *command = ti_null_str;
 }
+
+
+int
+ti_resp_is_message(const ti_resp_reply_t *reply)
+{
+    return reply->type == TI_RESP_ARRAY
+           && reply->n == 3
+           && reply->elements[0]->type == TI_RESP_STRING
+           && ti_str_eq(reply->elements[0]->str, ti_str("message"))
+           && reply->elements[1]->type == TI_RESP_STRING
+           && reply->elements[2]->type == TI_RESP_STRING;
+}

@@ -9,7 +9,7 @@
 #include "ti_base.h"
 
 
-#define TI_RESP_MAX_ELEMENTS  64            /* of one array: a HMGET is 3 */
+#define TI_RESP_MAX_ELEMENTS  1024          /* of one array: all segments */
 #define TI_RESP_MAX_DEPTH     2
 
 
@@ -63,6 +63,10 @@ ti_rc_t ti_resp_reader_feed(ti_resp_reader_t *reader, ti_str_t bytes,
  */
 ti_rc_t ti_resp_reader_next(ti_resp_reader_t *reader,
     const ti_resp_reply_t **reply, const char **why);
+
+/* a message of a channel, ["message", channel, text]: no command's reply */
+
+int ti_resp_is_message(const ti_resp_reply_t *reply);
 
 
 #endif /* TI_RESP_H */

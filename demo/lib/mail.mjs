@@ -1,4 +1,4 @@
-// What is in the mailboxes.  No subject occurs in two of them: whoever sees
+// What is in the mailboxes and drives.  No subject occurs in two of them: whoever sees
 // another's would be seen.
 
 const HOUR = 3600 * 1000;
@@ -15,6 +15,7 @@ export function mailboxes() {
                         'We launch on the 14th.'),
             ],
             events: [event('alice', 'Quarterly review', 3)],
+            files: [file('alice', 1), file('alice', 2)],
         },
         bob: {
             messages: [
@@ -22,6 +23,7 @@ export function mailboxes() {
                         'The number is in the sheet.'),
             ],
             events: [event('bob', 'Interview, second round', 26)],
+            files: [file('bob', 1)],
         },
     };
 }
@@ -49,5 +51,20 @@ function event(owner, subject, inHours) {
         end: at(inHours + 1),
         isOnlineMeeting: true,
         onlineMeeting: { joinUrl: `https://meet.example.com/${owner}-e1` },
+    };
+}
+
+// an image of one pixel, and bytes behind it that are the owner's alone
+function file(owner, number) {
+    const pixel = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk'
+        + 'YPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==';
+    return {
+        id: `01${owner.toUpperCase()}${number}`,
+        name: `${owner}-${number}.png`,
+        content: Buffer.concat([
+            Buffer.from(pixel, 'base64'), Buffer.from([0, 255, 13, 10, 0]),
+            Buffer.from(`${owner} ${number}`),
+        ]),
+        links: [],
     };
 }

@@ -97,6 +97,7 @@ function invite({ callers, url, redis }) {
     output.line(`  curl -i ${headers('alice')} \\\n       '${url}`
                 + '/search/outlook/search/query\' \\\n       -d \'{"requests":'
                 + '[{"query":{"queryString":"launch"}}]}\'');
+    output.line(`  curl -i ${headers('alice')} ${url}/connections`);
     output.line(`  tail -f ${sandbox.path('access.log')}\n`);
 }
 

@@ -1,6 +1,8 @@
-// An OpenID provider: npm's oidc-provider with a memory, two pages (sign in,
-// consent) and accounts.  The demo starts two of them: "corp" signs the
-// callers' JWTs, "outlook" is the third party.  The tests start others.
+// An OpenID provider: npm's oidc-provider with a memory, pages (sign in,
+// consent, an administrator's consent) and accounts.  The demo starts two of
+// them: "corp" signs the callers' JWTs, "outlook" is the third party.  The tests
+// start others.  Of all of them: PKCE is required, a refresh token is good
+// once, and a token can be introspected and revoked.
 
 import crypto from 'node:crypto';
 import { promisify } from 'node:util';
@@ -29,20 +31,28 @@ const KEY_PAIRS = {
 // keys: of signingKey(); the first one signs
 // algorithms: that it says it signs with; those of its keys unless said
 // path, port, tls: where the issuer is; anywhere, on http, unless said
+// routes: oidc-provider's, below that path, and "admin" where administrators
+//     consent: accounts that have { admin: true }.  Until one did, nobody else
+//     can
+// accessTokenTTL: seconds, of opaque tokens
+// before: is given every request, and may take its time
 // more: features of oidc-provider
 //
 // rotate(keys) takes the place of all keys so far.  requests are the URLs that
-// others than browsers asked for.
+// others than browsers asked for; issued are the opaque tokens: { what, account,
+// token }.
 export async function startProvider({
     accounts, clients, scopes, resource, keys, algorithms,
-    path = '', port, tls, more,
+    path = '', port, tls, routes: { admin, ...routes } = {},
+    accessTokenTTL = HOUR, before, more,
 }) {
     const settings = {
         adapter: memory(),
         clients,
         cookies: { keys: [crypto.randomBytes(32).toString('base64url')] },
         scopes,
-        ...behaviour(accounts),
+        routes,
+        ...behaviour(accounts, accessTokenTTL),
         interactions: {
             url: (ctx, { uid }) => `${path}${INTERACTION}${uid}`,
         },
@@ -51,6 +61,8 @@ export async function startProvider({
         }),
     };
     const requests = [];
+    const issued = [];
+    const tenant = { consented: admin === undefined };
     let provider;
     let protocol;
 
@@ -72,6 +84,14 @@ export async function startProvider({
             jwks: { keys: next },
         });
         protocol = provider.callback();
+
+        for (const what of ['access_token', 'refresh_token',
+                            'client_credentials'])
+        {
+            provider.on(`${what}.saved`, ({ accountId, jti }) => {
+                issued.push({ what, account: accountId, token: jti });
+            });
+        }
     }
 
     function serve(request, response) {
@@ -87,17 +107,26 @@ export async function startProvider({
         request.originalUrl = url;
         request.url = url.slice(path.length);
 
-        if (!request.url.startsWith(INTERACTION)) {
-            protocol(request, response);
-            return;
-        }
-        interact(provider, accounts, request, response).catch((error) => {
+        route(request, response).catch((error) => {
             reply(response, error.status ?? 500, 'text/plain',
                   `${error.message}\n`);
         });
     }
 
-    return { issuer, server, requests, rotate };
+    async function route(request, response) {
+        const [at] = request.url.split('?');
+
+        await before?.(request);
+        if (at.startsWith(INTERACTION)) {
+            await interact(provider, accounts, tenant, request, response);
+        } else if (at === admin) {
+            await administer(provider, accounts, tenant, request, response);
+        } else {
+            protocol(request, response);
+        }
+    }
+
+    return { issuer, server, requests, issued, rotate };
 }
 
 // Not generateKeyPairSync(): its job is left to the garbage collector, which in
@@ -107,23 +136,31 @@ export async function signingKey(alg = 'RS256', kid = crypto.randomUUID()) {
     return { ...privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid };
 }
 
-function behaviour(accounts) {
+function behaviour(accounts, accessTokenTTL) {
     return {
         findAccount: (ctx, id) => accounts[id] && {
             accountId: id,
             claims: () => ({ sub: id, ...accounts[id].claims }),
         },
         extraTokenClaims: (ctx, token) => accounts[token.accountId]?.claims,
+        claims: {
+            openid: ['sub'],
+            email: ['email', 'email_verified'],
+            profile: ['name', 'preferred_username'],
+        },
+        pkce: { methods: ['S256'], required: () => true },
+        rotateRefreshToken: true,
+        acceptQueryParamAccessTokens: true,
         renderError: (ctx, out) => {
             ctx.type = 'json';
             ctx.body = out;
         },
         ttl: {
             AccessToken: (ctx, token) => (
-                token.resourceServer?.accessTokenTTL ?? HOUR
+                token.resourceServer?.accessTokenTTL ?? accessTokenTTL
             ),
             AuthorizationCode: 60,
-            ClientCredentials: HOUR,
+            ClientCredentials: accessTokenTTL,
             Grant: 90 * DAY,
             IdToken: HOUR,
             Interaction: 600,
@@ -140,6 +177,7 @@ function features(resource, sign) {
             enabled: true,
             allowedPolicy: (ctx, client) => client.clientId === 'graph',
         },
+        revocation: { enabled: true },
         resourceIndicators: {
             enabled: resource !== undefined,
             getResourceServerInfo: (ctx, indicator) => {
@@ -157,35 +195,92 @@ function features(resource, sign) {
     };
 }
 
-async function interact(provider, accounts, request, response) {
+async function interact(provider, accounts, tenant, request, response) {
     const details = await provider.interactionDetails(request, response);
     const { prompt, params } = details;
+    const finish = (result, options) => (
+        provider.interactionFinished(request, response, result, options)
+    );
 
     if (request.method !== 'POST') {
         const show = prompt.name === 'login' ? loginPage : consentPage;
-        reply(response, 200, 'text/html; charset=utf-8', show(params),
-              { 'Cache-Control': 'no-store' });
+        show(response, 200, params);
         return;
     }
 
     const form = new URLSearchParams(await body(request));
 
     if (prompt.name === 'login') {
-        const account = form.get('account');
-        if (!Object.hasOwn(accounts, account)
-            || accounts[account].password !== form.get('password'))
-        {
-            reply(response, 401, 'text/html; charset=utf-8', loginPage());
+        const account = signedIn(accounts, form);
+        if (account === undefined) {
+            loginPage(response, 401);
             return;
         }
-        await provider.interactionFinished(request, response,
-                                           { login: { accountId: account } });
+        await finish({ login: { accountId: account } });
         return;
     }
 
-    await provider.interactionFinished(request, response, {
-        consent: { grantId: await grant(provider, details) },
-    }, { mergeWithLastSubmission: true });
+    if (!tenant.consented) {
+        await finish({
+            error: 'admin_policy_enforced',
+            error_description: 'an administrator must consent first',
+        });
+        return;
+    }
+    if (form.get('consent') !== 'yes') {
+        await finish({
+            error: 'access_denied',
+            error_description: 'the user declined',
+        });
+        return;
+    }
+    await finish({ consent: { grantId: await grant(provider, details) } },
+                 { mergeWithLastSubmission: true });
+}
+
+function signedIn(accounts, form) {
+    const account = form.get('account');
+    return Object.hasOwn(accounts, account)
+        && accounts[account].password === form.get('password')
+        ? account : undefined;
+}
+
+// An administrator's consent in the shape of Microsoft's: one page, and every
+// way back has "admin_consent=True".
+async function administer(provider, accounts, tenant, request, response) {
+    const { searchParams: params } = new URL(request.url, 'http://localhost');
+    const client = await provider.Client.find(params.get('client_id'));
+
+    if (!client?.redirectUriAllowed(params.get('redirect_uri'))) {
+        reply(response, 400, 'text/plain', 'no such client or redirect URI\n');
+        return;
+    }
+    if (request.method !== 'POST') {
+        loginPage(response, 200);
+        return;
+    }
+
+    const form = new URLSearchParams(await body(request));
+    const account = signedIn(accounts, form);
+    const back = new URL(params.get('redirect_uri'));
+    const say = (more) => Object.entries({
+        admin_consent: 'True', state: params.get('state'), ...more,
+    }).forEach(([name, value]) => back.searchParams.set(name, value));
+
+    if (account === undefined) {
+        loginPage(response, 401);
+        return;
+    }
+    if (accounts[account].admin) {
+        tenant.consented = true;
+        say({ tenant: provider.issuer, scope: params.get('scope') });
+    } else {
+        say({
+            error: 'access_denied',
+            error_description: 'the user is no administrator',
+        });
+    }
+    reply(response, 302, 'text/plain', '', { Location: back.href });
 }
 
 // what the consent page asked for is granted
@@ -204,8 +299,8 @@ async function grant(provider, { prompt, params, session, grantId }) {
     return given.save();
 }
 
-function page(title, form) {
-    return `<!doctype html>
+function page(response, status, title, form) {
+    reply(response, status, 'text/html; charset=utf-8', `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>${title}</title>
@@ -214,18 +309,20 @@ function page(title, form) {
 ${form}
 </form>
 </html>
-`;
+`, { 'Cache-Control': 'no-store' });
 }
 
-function loginPage() {
-    return page('Sign in', `<label>Account <input name="account"></label>
+function loginPage(response, status) {
+    page(response, status, 'Sign in',
+         `<label>Account <input name="account"></label>
 <label>Password <input name="password" type="password"></label>
 <button>Sign in</button>`);
 }
 
-function consentPage(params) {
+function consentPage(response, status, params) {
     const scopes = escape(params.scope ?? '');
-    return page('Consent', `<p>${escape(params.client_id)} asks for: ${scopes}
+    page(response, status, 'Consent',
+         `<p>${escape(params.client_id)} asks for: ${scopes}
 <input name="consent" type="hidden" value="yes">
 <button>Allow</button>`);
 }

@@ -22,20 +22,24 @@ export class Report {
         }
     }
 
-    // one request of a caller's, or of nobody's
-    async ask(caller, path, { body, as, quiet } = {}) {
+    // one request of a caller's, or of nobody's; of a body that is not to be
+    // shown, `shown` is
+    async ask(caller, path, { method, body, shown, as, quiet } = {}) {
         const headers = {};
         if (caller !== null) {
             headers.Authorization = `Bearer ${caller.jwt}`;
-            headers['X-User-Key'] = caller.userKey;
+            if (caller.userKey !== undefined) {
+                headers['X-User-Key'] = caller.userKey;
+            }
         }
         if (body !== undefined) {
             headers['Content-Type'] = 'application/json';
         }
 
-        const method = body === undefined ? 'GET' : 'POST';
+        method ??= body === undefined ? 'GET' : 'POST';
         if (!quiet) {
-            this.action(`${method} ${path} ${body ?? ''}`, as ?? caller?.name ?? 'nobody');
+            this.action(`${method} ${path} ${shown ?? body ?? ''}`,
+                        as ?? caller?.name ?? 'nobody');
         }
 
         const start = performance.now();

@@ -7,12 +7,12 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { certify } from './certificate.mjs';
-import { freePort, trust } from './http.mjs';
+import { freePort, json, trust } from './http.mjs';
 import { mailboxes } from './mail.mjs';
 import { signingKey, startProvider } from './provider.mjs';
 import { Redis } from './redis.mjs';
 import { startService } from './service.mjs';
-import { obtainTokens } from './user.mjs';
+import { basic, browse, obtainTokens } from './user.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TEMPLATE = new URL('../nginx.conf', import.meta.url);
@@ -23,9 +23,11 @@ const MODULE = path.resolve(process.env.TI_MODULE
 const TOKENCTL = path.resolve(process.env.TI_TOKENCTL
     ?? `${ROOT}build/tokenctl`);
 
-const CONNECTED = 'http://127.0.0.1/connected';
+const SIGNED_IN = 'http://127.0.0.1/signed-in';
+const CONNECTED = 'https://search.example.com/connected';
 const AUDIENCE = 'api://search';
 const OUTLOOK_SCOPE = 'offline_access Mail.Read Calendars.Read';
+const APP_SCOPE = 'https://graph.microsoft.com/.default';
 
 export class Stage {
     constructor(sandbox) {
@@ -65,11 +67,13 @@ export class Stage {
         });
 
         this.accounts = { alice: account('alice'), bob: account('bob') };
-        this.page = { id: 'search-page', redirectUri: CONNECTED };
-        this.injector = {
-            id: 'injector', secret: secret(), redirectUri: CONNECTED,
-        };
+        this.page = { id: 'search-page', redirectUri: SIGNED_IN };
+        this.injector = { id: 'injector', secret: secret() };
+        this.approvals = { id: 'approvals', secret: secret() };
         this.credentials = { id: 'graph', secret: secret() };
+        for (const { id, secret } of [this.injector, this.approvals]) {
+            this.sandbox.write(`${id}.secret`, `${secret}\n`);
+        }
 
         const tls = await certify(this.sandbox, 'corp');
         trust(tls.authority);
@@ -84,18 +88,26 @@ export class Stage {
             clients: [{
                 client_id: this.page.id,
                 token_endpoint_auth_method: 'none',
-                redirect_uris: [CONNECTED],
+                redirect_uris: [SIGNED_IN],
             }],
         });
 
         this.outlook = await startProvider({
+            tls,
             accounts: this.accounts,
-            scopes: ['openid', ...OUTLOOK_SCOPE.split(' ')],
+            scopes: ['openid', 'email', ...OUTLOOK_SCOPE.split(' '), APP_SCOPE],
+            more: { clientCredentials: { enabled: true } },
             clients: [{
                 client_id: this.injector.id,
                 client_secret: this.injector.secret,
                 grant_types: ['authorization_code', 'refresh_token'],
                 redirect_uris: [CONNECTED],
+            }, {
+                client_id: this.approvals.id,
+                client_secret: this.approvals.secret,
+                grant_types: ['client_credentials'],
+                response_types: [],
+                redirect_uris: [],
             }, {
                 client_id: this.credentials.id,
                 client_secret: this.credentials.secret,
@@ -128,6 +140,7 @@ export class Stage {
         const values = {
             MODULE, DIR: dir, PORT: port,
             CORP: this.corp.issuer,
+            OUTLOOK: this.outlook.issuer,
             SERVICE: new URL(this.service.url).host,
         };
         this.sandbox.write('nginx.conf', template.replace(
@@ -166,37 +179,41 @@ export class Stage {
         caller.jwts.push(caller.jwt);
     }
 
-    // consent at the third party: an access token and a refresh token
-    connect(caller) {
-        return obtainTokens(this.outlook.issuer, this.injector, caller, {
-            scope: OUTLOOK_SCOPE, prompt: 'consent',
-        });
+    // the caller's browser, sent to the third party: what it comes back with
+    consent(caller, url, saw) {
+        return browse(url, CONNECTED, caller, saw);
     }
 
-    async put(caller, tokens) {
-        const file = (what, secret) => (
-            this.sandbox.write(`${caller.name}.${what}`, `${secret}\n`)
-        );
-        const files = [
-            file('key', caller.userKey), file('refresh', tokens.refresh_token),
-        ];
+    // the tokens that outlook gave for this caller, the newest first
+    tokens(caller) {
+        return this.outlook.issued.filter(({ account }) => (
+            account === caller.name
+        )).reverse();
+    }
 
-        await this.tokenctl('put', [
+    // what outlook says of a token
+    async active({ token }) {
+        const { id, secret } = this.credentials;
+        const told = await json(`${this.outlook.issuer}/token/introspection`, {
+            method: 'POST',
+            headers: { Authorization: basic(id, secret) },
+            form: new URLSearchParams({ token }),
+        });
+        return told.active;
+    }
+
+    // how often nginx asked outlook for tokens
+    get grants() {
+        return this.outlook.requests.filter((url) => url === '/token').length;
+    }
+
+    list() {
+        return this.tokenctl('list', [
             '--server', `unix:${this.redis.socket}`,
             '--user', this.redis.user,
             '--password-file', this.redis.passwordFile,
-            '--keys', this.sandbox.path('sealing.jwks'),
-            '--issuer', this.corp.issuer,
-            '--subject', caller.name,
-            '--provider', 'outlook',
-            '--user-key-file', files[0],
-            '--access-file', '-',
-            '--refresh-file', files[1],
-            '--expires-in', String(tokens.expires_in),
-            '--scope', tokens.scope,
-        ], tokens.access_token);
-
-        files.forEach((one) => fs.rmSync(one));
+            '--keys', this.sandbox.path('sealing.jwks'), '--json',
+        ]);
     }
 
     // of the mail in all mailboxes: this caller's, and everybody else's

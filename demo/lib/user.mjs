@@ -65,8 +65,9 @@ async function redeem(server, client, parameters) {
     return json(server.token_endpoint, { method: 'POST', headers, form });
 }
 
-// from the authorization endpoint to the redirect URI, whose query it returns
-async function browse(start, redirectUri, account) {
+// from the authorization endpoint to the redirect URI, whose query it returns;
+// saw() is told the title of every page on the way
+export async function browse(start, redirectUri, account, saw = () => {}) {
     const cookies = new Map();
     let url = new URL(start);
     let form;
@@ -88,6 +89,7 @@ async function browse(start, redirectUri, account) {
             }
         } else {
             form = fill(url, response, account);
+            saw(/<title>(.*)<\/title>/.exec(response.text)[1]);
         }
     }
     throw new Error(`no end of redirects at ${url.origin}`);

@@ -9,15 +9,22 @@ const SEARCH = '/search/outlook/me/messages?$search="offsite"';
 const BRIEF = '/search/outlook-brief/me/messages?$search="offsite"';
 const LAUNCH = '/search/outlook/me/messages?$search="launch"';
 const QUERY = '/search/outlook/search/query';
+const APPROVALS = '/approvals/alice/messages';
 
 const ANSWERED_FROM_CACHE = /; hit;/;
 
+const CONNECTIONS = '/connections';
+const OUTLOOK = '/connections/outlook';
+
 const OK = { status: 200 };
+const CREATED = { status: 201 };
+const GONE = { status: 204 };
 const MISS = { status: 200, cache: 'MISS' };
 const HIT = { status: 200, cache: 'HIT' };
 const MISSING = { status: 401, result: 'token-missing' };
 const INVALID = { status: 401, result: 'token-invalid' };
 const UNCONNECTED = { status: 403, result: 'connection-required' };
+const SPENT = { status: 400, result: 'state-invalid' };
 const UNAVAILABLE = { status: 503, result: 'store-unavailable' };
 
 export async function walk(stage, report) {
@@ -61,6 +68,10 @@ export async function walk(stage, report) {
         belongsTo(stage, step, answer, alice);
         sawOnlyTheirs(stage, step, alice);
     });
+
+    await report.step('What is connected, until when', (step) => (
+        status(stage, step, alice)
+    ));
 
     await report.step('The same search again', async (step) => {
         const before = stage.service.calls.length;
@@ -116,6 +127,10 @@ export async function walk(stage, report) {
         unused(stage, step, before);
     });
 
+    await report.step('An application that speaks for itself', (step) => (
+        appOnly(stage, step, [alice, bob])
+    ));
+
     await report.step('corp signs with a new key', async (step) => {
         const before = stage.fetches;
         await stage.rotateCorp(1);
@@ -161,6 +176,10 @@ export async function walk(stage, report) {
         goesOn(stage, step, bob, await step.ask(bob, SEARCH));
     });
 
+    await report.step('Alice disconnects', (step) => (
+        disconnect(stage, step, alice)
+    ));
+
     await report.step('What was written down meanwhile', async (step) => {
         searchFor(stage, step, 'Redis', ['redis']);
         searchFor(stage, step, "nginx's logs", ['access.log', 'error.log']);
@@ -171,17 +190,90 @@ export async function walk(stage, report) {
     });
 }
 
+// as a search page does it, and the browser that it sends to outlook
 async function connect(stage, step, caller) {
-    const tokens = await stage.connect(caller);
-    caller.tokens = tokens;
-    step.note(`${caller.name} signed in and consented at outlook: an access `
-              + `token of ${tokens.access_token.length} bytes,\n`
-              + `for ${tokens.expires_in} s and “${tokens.scope}”`);
-    step.action(`tokenctl put … --subject ${caller.name} --provider outlook `
-                + '--access-file -', 'operator');
-    const start = performance.now();
-    await stage.put(caller, tokens);
-    step.check(true, 'stored', '', performance.now() - start);
+    const begun = await step.ask(caller, OUTLOOK, { method: 'POST' });
+    if (!step.expect(begun, CREATED)) {
+        return;
+    }
+
+    const url = new URL(begun.json.authorization_url);
+    const pages = [];
+    step.action(`GET ${url.origin}${url.pathname}?…`, `${caller.name}'s browser`);
+    const back = await stage.consent(caller, url, (page) => pages.push(page));
+    step.check(back.has('code'), `outlook's pages: ${pages.join(', ')}; and back `
+               + 'with a code', `it came back with ${back}`);
+
+    const answer = await step.ask(caller, `${OUTLOOK}/code`, {
+        body: JSON.stringify(Object.fromEntries(back)),
+        shown: '{"code":…,"state":…,"iss":…}',
+    });
+    if (step.expect(answer, CREATED)) {
+        const { state, account } = answer.json;
+        step.check(state === 'connected', `${state} as ${account}`,
+                   `expected to be connected, got ${answer.text}`);
+    }
+
+    const again = await step.ask(caller, `${OUTLOOK}/code`, {
+        body: JSON.stringify(Object.fromEntries(back)),
+        shown: 'once more', as: `whoever saw ${caller.name}'s URL`,
+    });
+    step.expect(again, SPENT);
+}
+
+// as everybody may see it: no user key is needed
+async function status(stage, step, caller) {
+    const answer = await step.ask({ ...caller, userKey: undefined },
+                                  CONNECTIONS,
+                                  { as: `${caller.name}, any device` });
+    step.expect(answer, OK);
+
+    const own = await step.ask(caller, CONNECTIONS);
+    const [{ state, account, expires_at: end, refreshable }]
+        = own.json.connections;
+    const minutes = Math.round((end - Date.now() / 1000) / 60);
+    step.check(state === 'connected' && minutes === 60,
+               `${state} as ${account}, the token good for ${minutes} minutes, ${
+                   refreshable ? '' : 'not '}refreshable`,
+               `got ${own.text}`);
+
+    step.action('tokenctl list', 'operator');
+    const [line] = (await stage.list()).trim().split('\n').map(JSON.parse);
+    step.check(line.provider === 'outlook' && line.state === 'connected',
+               `${line.provider}, ${line.state}, “${line.scope}”`,
+               `got ${JSON.stringify(line)}`);
+}
+
+async function appOnly(stage, step, callers) {
+    const before = stage.grants;
+    const asks = Array.from({ length: 20 }, (_, i) => callers[i % 2]);
+    step.action(`GET ${APPROVALS}`, '20 requests at once');
+    const answers = await Promise.all(asks.map((caller) => (
+        step.ask(caller, APPROVALS, { quiet: true })
+    )));
+    step.check(answers.every((answer) => answer.matches(OK)), '200, all of them',
+               `got ${answers.map(({ status }) => status)}`);
+    step.check(stage.grants - before === 1,
+               'one token for all, fetched once: client credentials',
+               `fetched ${stage.grants - before} times`);
+}
+
+async function disconnect(stage, step, caller) {
+    const before = stage.service.calls.length;
+    const tokens = stage.tokens(caller);
+    step.expect(await step.ask(caller, OUTLOOK, { method: 'DELETE' }), GONE);
+    step.expect(await step.ask(caller, SEARCH), UNCONNECTED);
+    unused(stage, step, before);
+
+    await poll(async () => !(await stage.active(tokens[0])), 5000,
+               'outlook to revoke');
+    const active = await Promise.all(tokens.map((one) => stage.active(one)));
+    step.check(!active.includes(true),
+               'outlook has revoked the refresh token and the access token',
+               `it has not: ${active}`);
+    const { connections } = (await step.ask(caller, CONNECTIONS)).json;
+    step.check(connections[0].state === 'none', 'outlook: none',
+               `got ${JSON.stringify(connections)}`);
 }
 
 // as whoever stole the store would find it
@@ -199,15 +291,18 @@ async function showStore(stage, step) {
     }
 }
 
-// every secret so far, in every spelling that is likely
+// every secret so far, the servers' own too, in every spelling that is likely
 function searchFor(stage, step, where, names) {
     const secrets = Object.values(stage.callers).flatMap((caller) => [
         ...caller.jwts.map((jwt) => ['a JWT', jwt]),
         ['a user key', caller.userKey],
-        ['an access token', caller.tokens?.access_token],
-        ['a refresh token', caller.tokens?.refresh_token],
+        ['an address', `${caller.name}@example.com`],
         ...stage.subjects(caller.name).map((subject) => ['mail', subject]),
-    ]).filter(([, secret]) => secret !== undefined);
+    ]).concat(
+        ['injector', 'approvals'].map((id) => ['a client secret',
+                                               stage[id].secret]),
+        stage.outlook.issued.map(({ what, token }) => [what, token]),
+    );
 
     const files = names.flatMap((name) => stage.sandbox.files(name));
     const texts = files.map((file) => fs.readFileSync(file));
@@ -259,7 +354,9 @@ function belongsTo(stage, step, answer, caller) {
 
 function sawOnlyTheirs(stage, step, caller) {
     const call = stage.service.calls.at(-1);
-    const theirs = fingerprint(`Bearer ${caller.tokens.access_token}`);
+    const { token } = stage.tokens(caller)
+        .find(({ what }) => what === 'access_token');
+    const theirs = fingerprint(`Bearer ${token}`);
 
     step.check(call.authorization === theirs,
                `the service saw ${caller.name}'s Outlook token`,

@@ -12,7 +12,7 @@ use Test::More;
 use TI::Env qw(root testdir read_file write_file);
 use Tokenctl;
 
-my @verbs = qw(keygen userkey put show delete list rotate);
+my @verbs = qw(keygen userkey put show delete list rotate segment explain);
 my %options;                            # of each verb, as its --help says
 
 
@@ -205,6 +205,16 @@ wrong(qr/--scope: words/, @put, '--scope', $_)
 wrong(qr/only one value can be read from standard input/, 'put', @one,
       '--access-file', '-', @$_)
     for ['--refresh-file', '-'], ['--user-key-file', '-'];
+
+wrong(qr/whose rules\?/, 'segment', @store, @$_)
+    for ['--rules-file', 'f'], ['--clear'];
+wrong(qr/--rules-file sets rules/, 'segment', @store, '--provider', 'p',
+      '--rules-file', 'f', '--clear');
+wrong(qr/whose rules\?/, 'explain', @store, '--claims-file', 'c',
+      '--rules-file', 'f');
+wrong(qr/--claims-file F\|- is missing/, 'explain', @store);
+wrong(qr/only one value can be read from standard input/, 'explain', @store,
+      '--provider', 'p', '--claims-file', '-', '--rules-file', '-');
 
 fails(1, qr{/no\?such\?\[31m: there is no such file},
       'what a name says to a terminal is not repeated', 'list', '--server',

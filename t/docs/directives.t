@@ -76,7 +76,8 @@ sub check_entry {
     my ($default) = $text =~ /^- Default: (.+)$/m;
     my ($context) = $text =~ /^- Context: (.+)$/m;
 
-    like($syntax // '', qr/^\Q$name\E /, "$name: syntax");
+    like($syntax // '', $command->{flags} =~ /NGX_CONF_NOARGS$/
+                        ? qr/^\Q$name\E$/ : qr/^\Q$name\E /, "$name: syntax");
 
     if ($command->{flags} =~ /NGX_CONF_TAKE1$/ && $name !~ /^token_\w+ \{/) {
         unlike($syntax =~ s/\{ … \}//r, qr/…/, "$name: takes one argument");

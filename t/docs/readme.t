@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 
 # The README's configuration, with the rights that it gives to Redis' user: it
-# starts, finds the issuer's keys, injects, keeps; and tokenctl does all that it
-# can do.  Nothing is refused, and no right is given that nothing uses.
+# starts, finds the issuer's keys, injects, keeps, has callers consent, fetches
+# an application's token; and tokenctl does all that it can do.  Nothing is
+# refused, and no right is given that nothing uses.
 
 use strict;
 use warnings;
@@ -15,6 +16,7 @@ use Digest::SHA qw(sha256_hex);
 use JSON::PP ();
 
 use TI::Test;
+use TI::Consent;
 use TI::Env qw(build_dir);
 use Docs;
 
@@ -43,6 +45,36 @@ $conf =~ s{^\h+issuer\h+\Khttps://login\.example\.com/;$}
           {$idp->url() . "; ssl_trusted_certificate %%TESTDIR%%/ca.pem;"}me
     or die "the README names another issuer\n";
 unlike($conf, qr/keys_\w+/, 'no keys are configured');
+
+# its second example, with a provider of this test's; and one without callers
+my $vendor = upstream('vendor', {
+    '/token' => { json => { access_token => 'of-drive', expires_in => 3600,
+                            token_type => 'Bearer' } },
+    '/revoke' => { json => {} },
+});
+my $endpoints = 'http://%%UPSTREAM_vendor%%';
+my ($consent) = grep { $_->[0] eq 'http' } examples(page('README.md'));
+my ($drive) = $consent->[1] =~ /^(token_provider .*?^\}\n)/ms;
+my ($api) = $consent->[1] =~ /^( +location .*?^ +\}\n)/ms;
+$drive =~ s{^\h+issuer .*;$}{authorization_endpoint $endpoints/authorize;
+                             token_endpoint $endpoints/token;
+                             revocation_endpoint $endpoints/revoke;
+                             allow_http on;}m
+    or die "the README's provider has no issuer\n";
+$drive =~ s/"openid /"/ or die "the README's scope is another\n";
+$drive =~ s{/etc/nginx/}{%%TESTDIR%%/};
+my $mailer = <<"EOT";
+token_provider mailer {
+    store vault; grant client_credentials; allow_http on;
+    token_endpoint $endpoints/token; client_id me;
+    client_secret_file %%TESTDIR%%/drive.secret;
+}
+EOT
+my $locations = "$api location /mailer/ { token_inject mailer; "
+                . "proxy_pass http://%%UPSTREAM%%; }\n";
+$conf =~ s/(?=^ +log_format )/$drive$mailer/m
+    && $conf =~ s/(?=^ +location )/$locations/m
+    or die "the README's configuration has no place for more\n";
 
 redis_start(acl => [
     'user default on nopass ~* &* +@all',
@@ -80,12 +112,43 @@ like(read_file('example-access.log'), qr/result=ok cache=HIT/,
      'the log of the README');
 
 
+# --- connections: consents, more of them than may be pending, and the end
+
+ok(api('POST', '/drive', $alice)->status() == 201, "consent $_ is begun")
+    for 1 .. 17;
+my ($state) = api('POST', '/drive', $alice)->body() =~ /[?&]state=([\w-]+)/;
+is(bring($alice, { code => 'code', state => $state }, provider => 'drive')
+   ->status(), 201, 'and one is ended');
+is_deeply([map { "$_->{provider} $_->{state}" } connections($alice)],
+          ['outlook connected', 'drive connected'], 'both are listed');
+is(api('DELETE', '/drive', $alice)->status(), 204, 'removed');
+is($vendor->last()->{uri}, '/revoke', 'and revoked');
+
+is(get('/mailer/a')->status(), 200, "an application's token is fetched");
+is($up->last()->{headers}{authorization}, 'Bearer of-drive', 'and used');
+
+
 # --- the rest of tokenctl, on another database where that makes a difference
 
 is(tokenctl('show', @redis, @who, @key), 0, 'show');
 is(tokenctl('list', @redis), 0, 'list');
 is(tokenctl('list', @redis, '--database', '1'), 0, 'list of another database');
 
+# "Who may use what" of the operations page
+my $rules = write_file('mail.rules', "groups=mail-users\n");
+my $claims = write_file('claims.json', '{"groups":["mail-users"]}');
+my @provider = ('--provider', 'outlook');
+
+is(tokenctl('segment', @redis, @provider, '--rules-file', $rules), 0,
+   'segment');
+is(tokenctl('segment', @redis), 0, 'segment of all');
+is(tokenctl('explain', @redis, '--claims-file', $claims), 0, 'explain');
+like(read_file('tokenctl.out'), qr/^outlook: yes, by rule 1: /, 'and says it');
+wait_for(sub { get('/search/outlook/b', as => $alice)->status() == 403 },
+         'she is excluded');
+is(tokenctl('segment', @redis, @provider, '--clear'), 0, 'segment --clear');
+wait_for(sub { get('/search/outlook/b', as => $alice)->status() == 200 },
+         'and is not');
 
 
 # --- "Changing the sealing key" of the operations page, in its order
@@ -99,7 +162,7 @@ nginx_reload();
 searches('with a new key that seals');
 
 is(tokenctl('rotate', @redis), 0, 'rotate');
-is(read_file('tokenctl.out'), "1 rotated, 0 left\n", 'all of it');
+is(read_file('tokenctl.out'), "2 rotated, 0 left\n", 'all of it');
 searches('once it is rotated');
 
 remove_all_but($kid);

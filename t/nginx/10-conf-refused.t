@@ -611,7 +611,12 @@ my %once = (
     provider => [qw(store:vault grant:authorization_code user_key:off
                     authorization_endpoint:https://a/ token_endpoint:https://a/
                     client_id:a client_secret_file:/nowhere client_auth:post
-                    scope:a redirect_uri:https://a/ allow_http:on)],
+                    scope:a redirect_uri:https://a/ allow_http:on issuer:a
+                    userinfo_endpoint:https://a/ userinfo_auth:body
+                    revocation_endpoint:https://a/ client_key_file:/nowhere
+                    admin_consent_endpoint:https://a/ account_claim:sub
+                    match_account:email connect_timeout:1s timeout:1s
+                    ssl_trusted_certificate:/nowhere http_proxy:http://a)],
     location => [qw(token_auth:corp token_inject:outlook
                     token_user_key:$http_a token_cache:1m token_cache:off
                     token_auth:off token_inject:off token_cache_vary:a
@@ -646,6 +651,8 @@ for my $case ([store => 'server a b'], [store => 'timeout 1s 2s'],
               [location => 'token_user_key $http_a $http_b'],
               [issuer => 'audience'], [issuer => 'algorithms'],
               [issuer => 'keys_file'], [provider => 'allow'],
+              [provider => 'authorization_parameters'],
+              [provider => 'token_parameters'], [provider => 'no_proxy'],
               [issuer => 'keys_uri'], [issuer => 'typ'], [issuer => 'azp'],
               [issuer => 'required_claims'], [issuer => 'no_proxy'],
               [issuer => 'max_age 1m 2m'], [issuer => 'http_proxy a b'],
@@ -659,7 +666,7 @@ for my $case ([store => 'server a b'], [store => 'timeout 1s 2s'],
 }
 
 for my $case ([store => 'audience a'], [issuer => 'server a'],
-              [provider => 'issuer a'], [store => 'token_auth corp'])
+              [provider => 'audience a'], [store => 'token_auth corp'])
 {
     my ($block, $line) = @$case;
     my ($directive) = split / /, $line;
@@ -679,7 +686,8 @@ for my $case ([store => 'ssl maybe', 'it must be "on" or "off"'],
             '<');
 }
 for my $case ([provider => 'grant implicit'], [provider => 'user_key maybe'],
-              [provider => 'client_auth jwt'])
+              [provider => 'client_auth jwt'],
+              [provider => 'userinfo_auth cookie'])
 {
     my ($block, $line) = @$case;
 

@@ -107,7 +107,10 @@ is(cost('/'), "1 writes: $confirm", 'once');
 # --- 10s, the default: what is known is used
 
 nginx_stop();
+wait_for(sub { redis('PUBSUB', 'NUMSUB', 'ti:changes')->[1] == 0 },
+         'nobody to listen');
 nginx_start(config('10s'));
+redis_listened(1);
 
 is(cost('/'), "1 writes: $read", '10s: the first reads');
 is(cost('/'), '0 writes:', '10s: the next asks nothing');

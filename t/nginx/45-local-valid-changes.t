@@ -1,5 +1,5 @@
-# How soon a node hears of a change: at once with local_valid 0, within
-# local_valid otherwise.
+# How soon a node acts on a change that nobody told it of: at once with
+# local_valid 0, within local_valid otherwise.
 
 use strict;
 use warnings;
@@ -104,11 +104,14 @@ sub later {
     ok($took < 3 * patience(), "$name: within local_valid");
 }
 
+# from here on, what was asked of Redis was asked by who listens
+redis_listened(1);
+
 my $bob = person('bob');
 $name = $bob->connect('token-1', provider => 'slow')->{name};
 
 is(says(get('/later', as => $bob)), 'Bearer token-1', 'connected');
-$bob->connect('token-2', provider => 'slow');
+$bob->connect('token-2', provider => 'slow', unheard => 1);
 is(says(get('/later', as => $bob)), 'Bearer token-1',
    'what is known may be used');
 later($bob, 'Bearer token-2', 'consented anew');

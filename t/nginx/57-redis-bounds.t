@@ -87,6 +87,12 @@ $alice->connect('token-of-alice');
 is(result(get('/', as => $alice)), 'ok', 'works');
 my $fds = worker_fds();
 
+# connections to Redis are made when they are needed: fewer may be there
+sub none_left {
+    wait_for(sub { worker_fds() <= $fds }, 'descriptors');
+    pass('no descriptor is left behind');
+}
+
 
 # --- how long
 
@@ -134,7 +140,7 @@ cmp_ok(time() - $began, '<', ($bound + $slack) * patience(),
 $c->close();
 $proxy->mode('pass');
 wait_for(sub { result(get('/', as => $alice)) eq 'ok' }, 'recovery');
-fds_are($fds);
+none_left();
 
 
 # --- how many: 100 pages of 45 subrequests
@@ -156,6 +162,6 @@ log_like(qr/the store is away or has too much to do/, 'the rest is told');
 $proxy->mode('pass');
 wait_for(sub { result(get('/', as => $alice)) eq 'ok' }, 'recovery');
 is(get('/page', as => $alice)->status(), 200, 'and served again');
-fds_are($fds);
+none_left();
 
 done_testing();

@@ -42,6 +42,7 @@ other_nginx($there);
 
 my $alice = person('alice');
 $alice->connect('token-of-alice');
+redis_listened(2);
 
 sub here { get($_[0], as => $alice) }
 sub there { get($_[0], as => $alice, port => 'there') }
@@ -65,7 +66,10 @@ is(here('/1')->body(), $body, 'as the first has');
 $body = here('/2')->body();
 wait_for(sub { in_redis() == 1 }, 'Redis to have it');
 nginx_stop();
+wait_for(sub { redis('PUBSUB', 'NUMSUB', 'ti:changes')->[1] == 1 },
+         'the other node alone to listen');
 nginx_start($text);
+redis_listened(2);
 $r = here('/2');
 is($r->body(), $body, 'after a restart, from Redis');
 like($r->header('Cache-Status'), qr/; hit;/, 'as a hit');
@@ -76,6 +80,7 @@ nginx_reload();
 is(here('/2')->body(), $body, 'after a reload, without Redis');
 is($up->calls(), 2, 'nothing was fetched again');
 redis_start();
+redis_listened(2);
 $alice->connect('token-of-alice');
 
 

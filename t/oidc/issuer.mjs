@@ -1,5 +1,6 @@
-// An issuer for t/nginx: the demo's OpenID provider, with keys that a test
-// changes.  TI/Oidc.pm starts it; what it is told comes to a port of its own.
+// An issuer for t/nginx and t/e2e: the demo's OpenID provider, with keys that a
+// test changes, or a third party with the demo's service behind it.  TI/Oidc.pm
+// starts it; what it is told comes to a port of its own.
 //
 // usage: node issuer.mjs FILE, a JSON object of
 //     port, control      where the issuer is, where it is told
@@ -7,9 +8,13 @@
 //     keys               [{ kid, alg }, …], the first one signs; a kid is
 //                        the same key whenever it is named, kept in
 //                        FILE.keys
-//     accounts           { name: { claims }, … }: people who can sign in
+//     accounts           { name: { claims, password, admin }, … }: people who
+//                        can sign in
 //     algorithms         that it says it signs with; unless said, those of
 //                        its keys
+//     clients, scopes, routes, accessTokenTTL
+//                        as of startProvider(), for a third party
+//     service            a port: the service that introspects its tokens
 //
 // control:
 //     PUT /keys          such a list, from now on
@@ -18,19 +23,28 @@
 //                        client's own, "robot" or another name, with
 //                        { dpop: true } one bound to a key; { access_token }
 //     GET /requests      [url, …], what others asked of the issuer
+//     GET /seen          [{ method, url, authorization }, …], of these the
+//                        scheme alone
+//     GET /calls         what others asked of the service
+//     POST /introspect   { token }: what the issuer says of it
+//     PUT /delay         { path: milliseconds, … } before it acts, from now on
 
 import crypto from 'node:crypto';
 import fs from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-import { body, json, listen, reply } from '../../demo/lib/http.mjs';
+import { BROWSER, body, json, listen, reply } from '../../demo/lib/http.mjs';
+import { mailboxes } from '../../demo/lib/mail.mjs';
 import { signingKey, startProvider } from '../../demo/lib/provider.mjs';
-import { basic, obtainTokens } from '../../demo/lib/user.mjs';
+import { startService } from '../../demo/lib/service.mjs';
+import { basic, discover, obtainTokens } from '../../demo/lib/user.mjs';
 
 const AUDIENCE = 'api://search';
 const SCOPE = 'search';
 const SECRET = crypto.randomBytes(24).toString('base64url');
 const PAGE = { id: 'search-page', redirectUri: 'http://127.0.0.1/signed-in' };
 const ROBOTS = ['robot', 'alice', 'bob'];
+const SERVICE = { id: 'graph', secret: SECRET };
 
 const config = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
 
@@ -45,19 +59,37 @@ const accounts = Object.fromEntries(
     )),
 );
 
+const seen = [];
+let delays = {};
+
 const issuer = await startProvider({
     accounts,
-    scopes: ['openid'],
+    scopes: config.scopes ?? ['openid'],
     resource: { name: AUDIENCE, scope: SCOPE },
     keys: await keyPairs(config.keys),
     algorithms: config.algorithms,
     path: config.path,
     port: config.port,
+    routes: config.routes,
+    accessTokenTTL: config.accessTokenTTL,
+    before: async ({ method, url, originalUrl, headers }) => {
+        if (headers['user-agent'] !== BROWSER) {
+            const [scheme] = (headers.authorization ?? '').split(' ');
+            seen.push({ method, url: originalUrl, authorization: scheme });
+        }
+        await sleep(delays[url.split('?')[0]] ?? 0);
+    },
     clients: [{
         client_id: PAGE.id,
         redirect_uris: [PAGE.redirectUri],
         token_endpoint_auth_method: 'none',
-    }, ...ROBOTS.map((id) => ({
+    }, {
+        client_id: SERVICE.id,
+        client_secret: SERVICE.secret,
+        grant_types: [],
+        redirect_uris: [],
+        response_types: [],
+    }, ...config.clients ?? [], ...ROBOTS.map((id) => ({
         client_id: id,
         client_secret: SECRET,
         grant_types: ['client_credentials'],
@@ -67,8 +99,19 @@ const issuer = await startProvider({
     more: { clientCredentials: { enabled: true }, dPoP: { enabled: true } },
 });
 
+const service = config.service && await startService(
+    issuer.issuer, SERVICE, mailboxes(), config.service,
+);
+
 const CONTROL = {
     'GET /requests': () => issuer.requests,
+    'GET /seen': () => seen,
+    'GET /calls': () => service.calls,
+    'POST /introspect': ({ token }) => introspect(token),
+    'PUT /delay': (paths) => {
+        delays = paths;
+        return paths;
+    },
     'POST /token': ({ account, client, dpop }) => (
         account === undefined ? asItself(client, dpop) : signIn(account)
     ),
@@ -100,8 +143,17 @@ async function keyPairs(list) {
 }
 
 function signIn(name) {
-    return obtainTokens(issuer.issuer, PAGE, { name, password: SECRET }, {
+    const { password } = accounts[name];
+    return obtainTokens(issuer.issuer, PAGE, { name, password }, {
         scope: `openid ${SCOPE}`, resource: AUDIENCE,
+    });
+}
+
+async function introspect(token) {
+    const { introspection_endpoint: endpoint } = await discover(issuer.issuer);
+    return json(endpoint, {
+        method: 'POST', form: new URLSearchParams({ token }),
+        headers: { Authorization: basic(SERVICE.id, SERVICE.secret) },
     });
 }
 

@@ -308,7 +308,9 @@ rm_ctx(const ti_record_ref_t *ref, unsigned char ctx[32])
     size_t         n;
     unsigned char  buf[4096];
 
-    static const char *const  kinds[] = { "access", "refresh", "pending" };
+    static const char *const  kinds[] = {
+        "access", "refresh", "pending", "account"
+    };
 
     snprintf(gen, sizeof(gen), "%llu", (unsigned long long) ref->gen);
 

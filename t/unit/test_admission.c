@@ -14,7 +14,7 @@
 #include "ti_admission.h"
 
 
-#define FIXED  (32 + 5 * 8 + 4)
+#define FIXED  (32 + 6 * 8 + 4)
 
 
 static ti_crypto_t        *crypto;
@@ -315,7 +315,7 @@ open_layout(const char *layout, const unsigned char *plain, size_t len)
 static ti_rc_t
 open_plain(const unsigned char *plain, size_t len)
 {
-    return open_layout("head 2", plain, len);
+    return open_layout("head 3", plain, len);
 }
 
 
@@ -331,11 +331,13 @@ head_of_another_layout(void **state)
 
     memset(plain, 0, sizeof(plain));
 
-    assert_int_equal(open_layout("head 2", plain, sizeof(plain)), TI_OK);
+    assert_int_equal(open_layout("head 3", plain, sizeof(plain)), TI_OK);
     assert_int_equal(open_layout("head", plain, sizeof(plain)), TI_DECLINED);
     assert_int_equal(open_layout("head", plain, sizeof(plain) - 8),
                      TI_DECLINED);
-    assert_int_equal(open_layout("head 3", plain, sizeof(plain)), TI_DECLINED);
+    assert_int_equal(open_layout("head 2", plain, sizeof(plain)), TI_DECLINED);
+    assert_int_equal(open_layout("head 2", plain, sizeof(plain) - 8),
+                     TI_DECLINED);
     assert_int_equal(open_layout("token", plain, sizeof(plain)), TI_DECLINED);
 }
 
@@ -374,14 +376,14 @@ head_read_strictly(void **state)
     }
 
     /* times are no more than INT64_MAX */
-    for (i = 32 + 16; i < 32 + 40; i += 8) {
+    for (i = 32 + 24; i < 32 + 48; i += 8) {
         plain[i] = 0x80;
         assert_int_equal(open_plain(plain, len), TI_DECLINED);
         plain[i] = 0;
     }
 
-    /* gen and the mark are any number */
-    memset(plain + 32, 0xFF, 16);
+    /* gen, the mark and the number of changes are any number */
+    memset(plain + 32, 0xFF, 24);
     assert_int_equal(open_plain(plain, len), TI_OK);
 }
 

@@ -362,6 +362,47 @@ reads_no_more_than_its_size(void **state)
 }
 
 
+static void
+finds_endpoints(void **state)
+{
+    const char                *why;
+    ti_discovery_endpoints_t   found;
+
+    assert_int_equal(ti_discovery_endpoints(pool,
+                         ti_str(DOCUMENT(",\"token_endpoint\":\"https://a/t\""
+                                ",\"userinfo_endpoint\":17,"
+                                "\"revocation_endpoint\":\"\","
+                                "\"authorization_response_iss_parameter"
+                                "_supported\":true")),
+                         ti_str(ISSUER), &found, &why), TI_OK);
+    assert_true(ti_str_eq(found.token, ti_str("https://a/t")));
+    assert_int_equal(found.token.data[found.token.len], '\0');
+    assert_int_equal(found.authorization.len, 0);
+    assert_int_equal(found.userinfo.len, 0);
+    assert_int_equal(found.revocation.len, 0);
+    assert_int_equal(found.iss, 1);
+
+    assert_int_equal(ti_discovery_endpoints(pool, ti_str(DOCUMENT("")),
+                                            ti_str(ISSUER), &found, &why),
+                     TI_OK);
+    assert_int_equal(found.iss, 0);
+
+    assert_int_equal(ti_discovery_endpoints(pool, ti_str(DOCUMENT("")),
+                                            ti_str("https://other/"), &found,
+                                            &why),
+                     TI_DECLINED);
+    assert_string_equal(why, "\"issuer\" in it is not this issuer");
+    assert_int_equal(ti_discovery_endpoints(pool, ti_str("<html>"),
+                                            ti_str(ISSUER), &found, &why),
+                     TI_DECLINED);
+
+    unit.left = 0;
+    assert_int_equal(ti_discovery_endpoints(pool, ti_str(DOCUMENT("")),
+                                            ti_str(ISSUER), &found, &why),
+                     TI_ERROR);
+}
+
+
 int
 main(void)
 {
@@ -372,6 +413,7 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(intersects_algorithms, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(finds_endpoints, setup, teardown),
         cmocka_unit_test_setup_teardown(says_when_memory_is_out, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(reads_no_more_than_its_size, setup,

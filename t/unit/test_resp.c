@@ -234,11 +234,11 @@ static void
 refuses_lengths_out_of_bounds(void **state)
 {
     assert_reads("*1000000000\r\n", "REFUSED");
-    assert_reads("*65\r\n", "REFUSED");
+    assert_reads("*1025\r\n", "REFUSED");
     assert_reads("*4294967296\r\n", "REFUSED");
     assert_reads("*9223372036854775807\r\n", "REFUSED");
     assert_reads("*-2\r\n", "REFUSED");
-    assert_reads("*2\r\n*65\r\n", "REFUSED");
+    assert_reads("*2\r\n*1025\r\n", "REFUSED");
     assert_reads("$9999999999\r\n", "REFUSED");
     assert_reads("$9223372036854775807\r\n", "REFUSED");
     assert_reads("$18446744073709551615\r\n", "REFUSED");
@@ -291,10 +291,10 @@ bounds_an_array(void **state)
     ti_resp_reader_t       *reader;
     const ti_resp_reply_t  *reply;
 
-    text = malloc(8 + 64 * 4);
-    n = (size_t) sprintf(text, "*64\r\n");
+    text = malloc(8 + 1024 * 4);
+    n = (size_t) sprintf(text, "*1024\r\n");
 
-    for (i = 0; i < 64; i++) {
+    for (i = 0; i < 1024; i++) {
         n += (size_t) sprintf(text + n, ":%zu\r\n", i % 10);
     }
 
@@ -303,7 +303,7 @@ bounds_an_array(void **state)
     assert_int_equal(next(reader, &reply), TI_OK);
     assert_non_null(reply);
     assert_int_equal(reply->n, TI_RESP_MAX_ELEMENTS);
-    assert_int_equal(reply->elements[63]->integer, 3);
+    assert_int_equal(reply->elements[1023]->integer, 3);
 
     ti_resp_reader_free(reader);
     free(text);

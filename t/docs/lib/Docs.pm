@@ -133,7 +133,8 @@ sub framed {
     jwks_file('corp.jwks', key('RS256'));
     jwks_file('partners.jwks', key('ES256'));
     self_signed($_) for $text =~ m{\bssl_\w+\s+/etc/nginx/(\w+)\.pem;}g;
-    write_file($_, "secret\n", 0600) for qw(redis.password outlook.secret);
+    write_file($_, "secret\n", 0600)
+        for qw(redis.password outlook.secret drive.secret);
 
     $text =~ s{/etc/nginx/(?=[\w.]+;)}{%%TESTDIR%%/}g;
     $text =~ s{/var/log/nginx/}{%%TESTDIR%%/example-}g;

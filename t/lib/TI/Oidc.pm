@@ -14,24 +14,47 @@ package TI::Oidc;
 #     $corp->fetches()            how many of them for its keys
 #     $corp->stop()  start()      the process; start() may change its keys
 #
+# It can be a third party as well, of which nginx is a client:
+#
+#     my $vendor = oidc('vendor', clients => [{ client_id => … }], scopes =>
+#                       [qw(openid offline_access)], routes => { … },
+#                       accessTokenTTL => 60, service => 1);
+#
+#     $vendor->browse($url, $redirect_uri, 'alice')
+#                                 what alice's browser comes back with, a hash
+#                                 reference, having signed in and consented;
+#                                 consent => 'no' declines
+#     $vendor->endpoint('token')  its URL, as the discovery document says
+#     $vendor->introspect($token) what it says of it
+#     $vendor->delay('/token' => 200)  milliseconds, from now on
+#     $vendor->seen()             requests() in more detail: { method, url,
+#                                 authorization }, of this the scheme alone
+#     $vendor->calls()            what the service was asked since forget():
+#                                 { method, url, head, authorization, who };
+#                                 %%SERVICE_vendor%% is its address, and
+#                                 fingerprint(token) what authorization is
+#
 # A key is named KID or [KID, ALG], RS256 by default; a KID is the same key
 # throughout the test.  Access tokens are of typ at+jwt, for api://search, with
 # client_id search-page or the client's own name, and with the claims of
 # accounts => { alice => { … } }.  More of oidc(): path => '/x' of the issuer,
-# algorithms => [what it says it signs with].
+# algorithms => [what it says it signs with], admins => [accounts].
 
 use strict;
 use warnings;
 
+use Digest::SHA qw(sha256_hex);
 use Exporter qw(import);
 use JSON::PP ();
 use Test::More ();
+
+use TI::Browser ();
 
 use TI::Env qw(root testdir write_file port define spawn alive end_process
                at_end wait_for diagnose_with);
 use TI::Http;
 
-our @EXPORT = qw(oidc needs_oidc);
+our @EXPORT = qw(oidc needs_oidc fingerprint);
 
 my $json = JSON::PP->new->utf8->canonical;
 
@@ -47,12 +70,16 @@ sub oidc {
     my ($name, %opt) = @_;
 
     my $p = bless {
-        name => $name, seen => 0, path => '',
+        name => $name, seen => 0, called => 0, path => '', admins => [],
         accounts => { alice => {}, bob => {} }, keys => ['k1'], %opt,
         port => port("oidc-$name"), control => port("oidc-$name-control"),
     }, __PACKAGE__;
 
     define("OIDC_$name" => $p->url());
+    if ($p->{service}) {
+        $p->{service} = port("oidc-$name-service");
+        define("SERVICE_$name" => "127.0.0.1:$p->{service}");
+    }
     diagnose_with(testdir() . "/oidc-$name.log");
     $p->start();
     at_end(sub { $p->stop() });
@@ -66,16 +93,22 @@ sub start {
     my ($p, @keys) = @_;
 
     $p->{keys} = \@keys if @keys;
-    $p->{seen} = 0;
+    $p->{seen} = $p->{called} = 0;
 
+    my %admin = map { $_ => 1 } @{$p->{admins}};
     my $file = write_file("oidc-$p->{name}.json", $json->encode({
         port => $p->{port} + 0, control => $p->{control} + 0,
         path => $p->{path}, keys => _keys(@{$p->{keys}}),
         accounts => {
-            map { $_ => { claims => $p->{accounts}{$_} } }
-                keys %{$p->{accounts}}
+            map { $_ => { claims => $p->{accounts}{$_},
+                          password => _password($_),
+                          admin => $admin{$_} ? JSON::PP::true
+                                              : JSON::PP::false } }
+                CORE::keys %{$p->{accounts}}
         },
-        $p->{algorithms} ? (algorithms => $p->{algorithms}) : (),
+        $p->{service} ? (service => $p->{service} + 0) : (),
+        map { $p->{$_} ? ($_ => $p->{$_}) : () }
+            qw(algorithms clients scopes routes accessTokenTTL),
     }));
 
     $p->{pid} = spawn(testdir() . "/oidc-$p->{name}.log", 'node',
@@ -122,6 +155,14 @@ sub requests {
     return @all[$p->{seen} .. $#all];
 }
 
+sub seen {
+    my ($p) = @_;
+
+    my @all = @{$p->_control('GET', '/seen')};
+
+    return @all[$p->{seen} .. $#all];
+}
+
 sub fetches { scalar(grep { m{/jwks$} } $_[0]->requests()) }
 
 sub forget {
@@ -129,7 +170,49 @@ sub forget {
 
     my @asked = $p->requests();
     $p->{seen} += @asked;
+
+    return if !$p->{service};
+    my @called = $p->calls();
+    $p->{called} += @called;
 }
+
+sub calls {
+    my ($p) = @_;
+
+    my @all = @{$p->_control('GET', '/calls')};
+
+    return @all[$p->{called} .. $#all];
+}
+
+sub fingerprint { sha256_hex("Bearer $_[0]") }
+
+sub introspect { $_[0]->_control('POST', '/introspect', { token => $_[1] }) }
+
+sub delay {
+    my ($p, %paths) = @_;
+
+    $p->_control('PUT', '/delay', \%paths);
+}
+
+sub endpoint {
+    my ($p, $name) = @_;
+
+    $p->{document} //= http(
+        'GET', "$p->{path}/.well-known/openid-configuration",
+        port => $p->{port}, host => "127.0.0.1:$p->{port}",
+        headers => ['User-Agent: a browser'])->json();
+
+    return $p->{document}{"${name}_endpoint"};
+}
+
+sub browse {
+    my ($p, $url, $redirect_uri, $account, %fields) = @_;
+
+    return TI::Browser::browse($url, $redirect_uri, account => $account,
+                               password => _password($account), %fields);
+}
+
+sub _password { "the password of $_[0]" }
 
 sub _keys {
     return [map { my ($kid, $alg) = ref $_ ? @$_ : ($_);

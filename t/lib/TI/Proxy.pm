@@ -84,7 +84,8 @@ sub inject {
 sub drop { $_[0]->_tell({ drop => 1 }) }
 
 # { accepted, open: connections, writes: reads from clients that brought
-# commands, commands => [[name, argument…], …] }
+# commands, commands => [[name, argument…], …] }; not what a worker says for
+# itself: that it listens, whether Redis is there, whom providers are for
 sub stats { $_[0]->_tell({ stats => 1 }) }
 
 # stats() begin anew
@@ -199,12 +200,15 @@ sub from_client {
     my ($self, $pair, $bytes) = @_;
 
     $pair->{asked} .= $bytes;
-    my $n = 0;
+    my ($n, $counts) = (0, 0);
     while (my $command = _take_command(\$pair->{asked})) {
-        push @{$self->{commands}}, $command;
         $n++;
+        next if "@$command[0, -1]" =~ /^(?:SUBSCRIBE|PING) /
+                || "@$command[0 .. $#$command && 1]" =~ /^HMGET \S*segments$/;
+        push @{$self->{commands}}, $command;
+        $counts = 1;
     }
-    $self->{writes}++ if $n;
+    $self->{writes} += $counts;
 
     if ($self->{mode} eq 'reply') {
         $pair->{client}->send($self->{value} x $n);

@@ -270,7 +270,8 @@ sub put_connection {
     redis('DEL', $name);
     redis('HSET', $name, %hash);
     redis('EXPIREAT', $name, $expire_at);
-    redis('PUBLISH', ($c{prefix} // 'ti:') . 'changes', $name);
+    redis('PUBLISH', ($c{prefix} // 'ti:') . 'changes', $name)
+        if !$c{unheard};
     redis('EXEC') or croak "$name changed meanwhile";
 
     return { %hash, name => $name, user => record_user($c{who}),

@@ -14,6 +14,7 @@ use TI::Env qw(testdir write_file port define wait_for patience
 
 our @EXPORT = qw(
     redis_start redis_stop redis_kill redis_pause redis_resume redis_running
+    redis_listened
     redis redis_hash redis_sock redis_port
 );
 
@@ -80,6 +81,17 @@ sub redis_pause {
 sub redis_resume {
     kill(CONT => $pid);
     $paused = 0;
+}
+
+
+# waits until that many workers listen on the channel of changes
+sub redis_listened {
+    my ($n, $prefix) = @_;
+
+    my $channel = ($prefix // 'ti:') . 'changes';
+
+    wait_for(sub { redis('PUBSUB', 'NUMSUB', $channel)->[1] >= $n },
+             "$n to listen");
 }
 
 

@@ -54,8 +54,9 @@ package TI::Test;
 #                 error_log, access_log, log_like, log_unlike, log_count,
 #                 wait_log, expect_log, secrets_absent
 # TI/Redis.pm     redis_start, redis_stop, redis_kill, redis_pause,
-#                 redis_resume, redis_running; redis('GET', $name),
-#                 redis_hash($name); %%REDIS_SOCK%%, %%REDIS_PORT%%
+#                 redis_resume, redis_running, redis_listened(n);
+#                 redis('GET', $name), redis_hash($name); %%REDIS_SOCK%%,
+#                 %%REDIS_PORT%%
 # TI/Proxy.pm     my $p = proxy(); %%PROXY%% is its port, %%PROXY_SOCK%%
 #                 $p->mode(delay => 0.1), inject, drop, stats, forget
 # TI/Upstream.pm  my $up = upstream(); %%UPSTREAM%% is its address
