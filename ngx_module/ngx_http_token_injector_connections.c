@@ -132,7 +132,7 @@ ngx_http_token_injector_connections_handler(ngx_http_request_t *r)
     call = NULL;
     rc = ngx_http_token_injector_call_create(r, &call);
 
-    if (rc != NGX_OK) {
+    if (call == NULL) {
         return rc;
     }
 
@@ -258,6 +258,11 @@ ngx_http_token_injector_call_body(ngx_http_request_t *r)
                 break;
             }
         }
+    }
+
+    if (call == NULL) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
     }
 
     rc = ngx_http_token_injector_call_read(call);

@@ -67,22 +67,21 @@ static ngx_int_t
 ngx_http_token_injector_grant_signed(ngx_http_token_injector_grant_t *grant,
     json_t **claims)
 {
-    ti_jwt_t                              jwt;
-    ti_result_t                           result;
-    const char                           *why;
-    const ti_jwt_issuer_t                *policy;
-    ngx_http_token_injector_issuer_t     *issuer;
-    ngx_http_token_injector_main_conf_t  *mcf;
+    ti_jwt_t                            jwt;
+    ti_result_t                         result;
+    const char                         *why;
+    const ti_jwt_issuer_t              *policy;
+    ngx_http_token_injector_feed_t    **feed;
+    ngx_http_token_injector_issuer_t   *issuer;
 
     issuer = grant->conf.provider->signer_of_ids;
     policy = &issuer->policy;
 
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_token_injector_module);
+    feed = issuer->feeds.elts;
 
     ngx_http_token_injector_keys_sync(issuer);
 
-    result = ti_jwt_verify(mcf->crypto, &grant->pool, &policy, 1,
+    result = ti_jwt_verify(feed[0]->crypto, &grant->pool, &policy, 1,
                            grant->tokens.id_token, ngx_time(), &jwt, &why);
 
     if (result == TI_RESULT_OK) {
