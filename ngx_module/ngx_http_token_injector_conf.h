@@ -225,7 +225,6 @@ typedef struct {
     ngx_array_t                    issuers;
     ngx_array_t                    providers;
     ngx_array_t                    feeds;
-    ngx_array_t                   *trusts;       /* what was read of them */
 
     size_t                         memory_size;
     ngx_shm_zone_t                *memory;

@@ -8,14 +8,6 @@
 #define NGX_HTTP_TOKEN_INJECTOR_FETCH_MAX  (512 * 1024)
 
 
-typedef struct {
-    ngx_str_t                      path;         /* empty: the system's */
-    X509_STORE                    *store;
-} ngx_http_token_injector_trust_t;
-
-
-static char *ngx_http_token_injector_party_trust(ngx_conf_t *cf,
-    ngx_http_token_injector_party_t *party);
 static ngx_int_t ngx_http_token_injector_party_no_proxy(ngx_conf_t *cf,
     ngx_http_token_injector_party_t *party);
 
@@ -87,70 +79,11 @@ ngx_http_token_injector_party(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    return ngx_http_token_injector_party_trust(cf, party);
-}
-
-
-/* many trust the same, and a bundle takes its time to be read */
-
-static char *
-ngx_http_token_injector_party_trust(ngx_conf_t *cf,
-    ngx_http_token_injector_party_t *party)
-{
-    ngx_uint_t                            i;
-    ngx_http_token_injector_trust_t      *trust;
-    ngx_http_token_injector_main_conf_t  *mcf;
-
-    mcf = ngx_http_conf_get_module_main_conf(cf,
-                                             ngx_http_token_injector_module);
-
-    if (mcf->trusts == NULL) {
-        mcf->trusts = ngx_array_create(cf->pool, 1,
-                                     sizeof(ngx_http_token_injector_trust_t));
-        if (mcf->trusts == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if (party->trusted_certificate.len
-        && ngx_conf_full_name(cf->cycle, &party->trusted_certificate, 1)
-           != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    trust = mcf->trusts->elts;
-
-    for (i = 0; i < mcf->trusts->nelts; i++) {
-
-        if (trust[i].path.len == party->trusted_certificate.len
-            && (trust[i].path.len == 0
-                || ngx_strncmp(trust[i].path.data,
-                               party->trusted_certificate.data,
-                               trust[i].path.len)
-                   == 0))
-        {
-            party->fetch.trust = trust[i].store;
-            return NGX_CONF_OK;
-        }
-    }
-
-    party->fetch.trust = ngx_http_token_injector_fetch_trust(cf,
+    fetch->trust = ngx_http_token_injector_fetch_trust(cf,
                                                "ssl_trusted_certificate",
                                                &party->trusted_certificate);
-    if (party->fetch.trust == NULL) {
-        return NGX_CONF_ERROR;
-    }
 
-    trust = ngx_array_push(mcf->trusts);
-    if (trust == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    trust->path = party->trusted_certificate;
-    trust->store = party->fetch.trust;
-
-    return NGX_CONF_OK;
+    return fetch->trust ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
