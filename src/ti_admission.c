@@ -3,13 +3,12 @@
  *
  * A piece at rest: a nonce, AES-256-GCM, its tag.  The additional data say
  * which piece of which entry it is, and of a token whose: one of another
- * generation does not open beside a newer head.  They name the layout too:
- * the memory outlives a reload, with which another binary may come.
+ * generation does not open beside a newer head.
  *
  * The head inside, numbers big-endian: the answer base in TI_KEY_LEN bytes,
- * gen, keys, heard, caller_expires, token_expires and confirmed in 8 each,
- * issuer in 4; then enc(issuer, tenant, subject, user, device, cid) up to the
- * end.
+ * gen, keys, heard, caller_expires, token_expires, due and confirmed in 8
+ * each, issuer in 4; then enc(issuer, tenant, subject, user, device, cid) up
+ * to the end.
  */
 
 #include <string.h>
@@ -17,7 +16,7 @@
 #include "ti_admission.h"
 
 
-#define TI_ADMISSION_FIXED    (TI_KEY_LEN + 6 * 8 + 4)
+#define TI_ADMISSION_FIXED    (TI_KEY_LEN + 7 * 8 + 4)
 #define TI_ADMISSION_FIELDS   6
 #define TI_ADMISSION_AAD_MAX  (4 + TI_SHA256_LEN + 4 + 5 + 4 + 8              \
                                + 4 + TI_RECORD_CID_LEN)
@@ -196,7 +195,7 @@ ti_admission_head_aad(unsigned char *dst, const ti_admission_id_t *id)
     ti_str_t  fields[2];
 
     fields[0] = ti_str_from(id->name, TI_SHA256_LEN);
-    fields[1] = ti_str("head 3");
+    fields[1] = ti_str(TI_ADMISSION_LAYOUT);
 
     return ti_str_from(dst, ti_enc(dst, fields, 2));
 }
@@ -253,8 +252,9 @@ ti_admission_write(unsigned char *dst, const ti_admission_t *head)
     ti_put_u64(p + 16, head->heard);
     ti_put_u64(p + 24, (uint64_t) head->caller_expires);
     ti_put_u64(p + 32, (uint64_t) head->token_expires);
-    ti_put_u64(p + 40, (uint64_t) head->confirmed);
-    ti_put_u32(p + 48, head->issuer);
+    ti_put_u64(p + 40, (uint64_t) head->due);
+    ti_put_u64(p + 48, (uint64_t) head->confirmed);
+    ti_put_u32(p + 56, head->issuer);
 
     ti_admission_fields(head, fields);
     ti_enc(dst + TI_ADMISSION_FIXED, fields, TI_ADMISSION_FIELDS);
@@ -277,11 +277,12 @@ ti_admission_read(unsigned char *plain, size_t len, ti_admission_t *head)
     head->gen = ti_get_u64(p);
     head->keys = ti_get_u64(p + 8);
     head->heard = ti_get_u64(p + 16);
-    head->issuer = ti_get_u32(p + 48);
+    head->issuer = ti_get_u32(p + 56);
 
     if (ti_admission_read_time(p + 24, &head->caller_expires) != TI_OK
         || ti_admission_read_time(p + 32, &head->token_expires) != TI_OK
-        || ti_admission_read_time(p + 40, &head->confirmed) != TI_OK
+        || ti_admission_read_time(p + 40, &head->due) != TI_OK
+        || ti_admission_read_time(p + 48, &head->confirmed) != TI_OK
         || ti_admission_read_fields(plain + TI_ADMISSION_FIXED,
                                     len - TI_ADMISSION_FIXED, fields)
            != TI_OK)

@@ -15,6 +15,9 @@
 
 #define TI_ADMISSION_OVERHEAD  (TI_NONCE_LEN + TI_TAG_LEN)
 #define TI_ADMISSION_HEAD_MAX  8192         /* a head above it is not kept */
+#define TI_ADMISSION_LAYOUT    "head 4"     /* sealed with it: the memory
+                                               outlives a reload, with which
+                                               another binary may come */
 
 
 typedef struct {
@@ -45,6 +48,8 @@ typedef struct {
                                                known when Redis was asked */
     int64_t        caller_expires;          /* the caller's token's end */
     int64_t        token_expires;           /* the third party's */
+    int64_t        due;                     /* when that is to be renewed;
+                                               0: when it has ended */
     int64_t        confirmed;               /* when Redis was last asked */
     unsigned char  answer_base[TI_KEY_LEN];
 } ti_admission_t;

@@ -66,6 +66,9 @@ typedef struct {
  * in place and lets headers (from the pool) and body point into sealed.
  * TI_DECLINED from opening is a miss: another version, key, digest or cid,
  * truncated, or past its time.
+ *
+ * Where one past its time will do, now is said to be as many seconds earlier
+ * as it may be stale: answer->expires tells whether it is.
  */
 
 size_t ti_answer_sealed_len(const ti_answer_t *answer);

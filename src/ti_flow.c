@@ -19,6 +19,8 @@ static ti_result_t ti_flow_refused(const ti_resp_reply_t *reply,
 static ti_result_t ti_flow_odd(const char **why);
 static ti_result_t ti_flow_fields(ti_resp_reply_t *const *fields,
     ti_flow_connection_t *connection, const char **why);
+static uint64_t ti_flow_gen(ti_str_t text);
+static uint64_t ti_flow_mix(ti_str_t cid, uint64_t gen);
 static int ti_flow_text(const ti_resp_reply_t *reply);
 static int ti_flow_begins(ti_str_t s, ti_str_t prefix);
 
@@ -126,6 +128,8 @@ ti_result_t
 ti_flow_connection(const ti_resp_reply_t *fields, const ti_resp_reply_t *hlen,
     ti_flow_connection_t *connection, const char **why)
 {
+    connection->seen = 0;
+
     if (fields->type == TI_RESP_ERROR) {
         return ti_flow_refused(fields, why);
     }
@@ -153,8 +157,7 @@ static ti_result_t
 ti_flow_fields(ti_resp_reply_t *const *fields,
     ti_flow_connection_t *connection, const char **why)
 {
-    size_t    i;
-    uint64_t  gen;
+    size_t  i;
 
     for (i = 0; i < 3; i++) {
         if (!ti_flow_text(fields[i]) && fields[i]->type != TI_RESP_NIL) {
@@ -162,15 +165,16 @@ ti_flow_fields(ti_resp_reply_t *const *fields,
         }
     }
 
+    if (ti_flow_text(fields[1])) {
+        connection->seen = ti_flow_gen(fields[1]->str);
+    }
+
     if (!ti_flow_text(fields[0])) {
         *why = "the connection has no \"access\"";
         return TI_RESULT_RECONNECT_REQUIRED;
     }
 
-    if (!ti_flow_text(fields[1])
-        || ti_decimal_parse(fields[1]->str, TI_RECORD_GEN_MAX, &gen) != TI_OK
-        || gen == 0)
-    {
+    if (connection->seen == 0) {
         *why = "the connection's \"gen\" is not as specified";
         return TI_RESULT_RECONNECT_REQUIRED;
     }
@@ -181,14 +185,12 @@ ti_flow_fields(ti_resp_reply_t *const *fields,
     }
 
     connection->access = fields[0]->str;
-    connection->gen = gen;
+    connection->gen = connection->seen;
     connection->cid = fields[2]->str;
 
     return TI_RESULT_OK;
 }
 
-
-/* Nothing refreshes yet: a token past its end can only be asked for anew. */
 
 ti_result_t
 ti_flow_record(const ti_record_t *record, int64_t now, const char **why)
@@ -199,6 +201,77 @@ ti_flow_record(const ti_record_t *record, int64_t now, const char **why)
     }
 
     return TI_RESULT_OK;
+}
+
+
+int64_t
+ti_flow_due(int64_t issued, int64_t expires, int64_t ahead, ti_str_t cid,
+    uint64_t gen)
+{
+    int64_t   life, window, least, due;
+    uint64_t  spread;
+
+    life = (issued > 0 && issued < expires) ? expires - issued
+                                            : TI_RECORD_LIFE;
+
+    if (ahead <= 0 || life < 2) {
+        return expires;
+    }
+
+    window = life / 4;
+
+    if (window > ahead) {
+        window = ahead;
+    }
+
+    if (window < 1) {
+        window = 1;
+    }
+
+    least = (window + 1) / 2;
+    spread = (uint64_t) (window - least + 1);
+
+    due = expires - least - (int64_t) (ti_flow_mix(cid, gen) % spread);
+
+    return due < 0 ? 0 : due;
+}
+
+
+/*
+ * A gen or a cid that is another says that somebody was faster, a name with
+ * nothing behind it that the user, or time, took the connection away: what
+ * that means is told by who looks again.
+ */
+
+ti_flow_renewal_t
+ti_flow_renewal(const ti_flow_stored_t *stored, const ti_flow_seen_t *seen,
+    const char **why)
+{
+    if (!stored->exists) {
+        return seen->anew && seen->gen == 0 ? TI_FLOW_RENEW : TI_FLOW_RENEWED;
+    }
+
+    if (ti_flow_gen(stored->gen) != seen->gen
+        || (seen->cid.len != 0 && !ti_str_eq(stored->cid, seen->cid)))
+    {
+        return TI_FLOW_RENEWED;
+    }
+
+    if (seen->anew) {
+        return TI_FLOW_RENEW;
+    }
+
+    if (ti_str_eq(stored->state, ti_str("reconnect"))) {
+        *why = "the provider has ended the grant";
+        return TI_FLOW_ENDED;
+    }
+
+    if (!stored->refresh) {
+        *why = "there is nothing to renew the access token with";
+        return TI_FLOW_ENDED;
+    }
+
+    return TI_FLOW_RENEW;
 }
 
 
@@ -231,6 +304,47 @@ ti_flow_odd(const char **why)
     *why = "the store's reply is not one to what was asked: is it Redis?";
 
     return TI_RESULT_STORE_UNAVAILABLE;
+}
+
+
+/* a gen as it is written, 0 where it is none */
+
+static uint64_t
+ti_flow_gen(ti_str_t text)
+{
+    uint64_t  gen;
+
+    return ti_decimal_parse(text, TI_RECORD_GEN_MAX, &gen) == TI_OK ? gen : 0;
+}
+
+
+/*
+ * FNV-1a, and its bits stirred: without it close gens would be close in time.
+ * Nothing depends on it but when.
+ */
+
+static uint64_t
+ti_flow_mix(ti_str_t cid, uint64_t gen)
+{
+    size_t         i;
+    uint64_t       h;
+    unsigned char  bytes[8];
+
+    h = UINT64_C(0xcbf29ce484222325);
+
+    for (i = 0; i < cid.len; i++) {
+        h = (h ^ cid.data[i]) * UINT64_C(0x100000001b3);
+    }
+
+    ti_put_u64(bytes, gen);
+
+    for (i = 0; i < sizeof(bytes); i++) {
+        h = (h ^ bytes[i]) * UINT64_C(0x100000001b3);
+    }
+
+    h = (h ^ (h >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+
+    return h ^ (h >> 32);
 }
 
 

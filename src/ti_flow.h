@@ -38,7 +38,9 @@ ti_flow_t ti_flow_confirm(const ti_admission_t *head,
 
 /*
  * The replies to HMGET <connection> access gen cid and HLEN <connection>.
- * TI_RESULT_OK fills *access, *gen and *cid, borrowed from the reply.
+ * TI_RESULT_OK fills access, gen and cid, borrowed from the reply.  Whatever
+ * the result, seen is the gen that is there, 0 where it is none: what has to
+ * be there still when the connection is renewed.
  * TI_RESULT_CONNECTION_REQUIRED: nothing there.
  * TI_RESULT_RECONNECT_REQUIRED: something that is not as specified.
  * TI_RESULT_STORE_UNAVAILABLE: the store refused.
@@ -48,6 +50,7 @@ typedef struct {
     ti_str_t  access;
     ti_str_t  cid;
     uint64_t  gen;
+    uint64_t  seen;
 } ti_flow_connection_t;
 
 ti_result_t ti_flow_connection(const ti_resp_reply_t *fields,
@@ -59,6 +62,52 @@ ti_result_t ti_flow_connection(const ti_resp_reply_t *fields,
 
 ti_result_t ti_flow_record(const ti_record_t *record, int64_t now,
     const char **why);
+
+
+/*
+ * When a token is to be renewed that ends at expires: that less a half to the
+ * whole of a window, by cid and gen alike on every node, so that what was
+ * granted together does not come back together.  The window is ahead seconds,
+ * but at most a quarter of the token's life and at least one second; a life
+ * that is not known (issued is 0, or not before expires) is taken for
+ * TI_RECORD_LIFE.  ahead 0: expires.  Never before 0.
+ */
+
+int64_t ti_flow_due(int64_t issued, int64_t expires, int64_t ahead,
+    ti_str_t cid, uint64_t gen);
+
+
+/*
+ * Who is to renew a connection holds the lock and looks what is there: the
+ * fields as found, without data where they are not there.
+ */
+
+typedef enum {
+    TI_FLOW_RENEW,
+    TI_FLOW_RENEWED,                        /* another did: look again */
+    TI_FLOW_ENDED                           /* reconnect-required */
+} ti_flow_renewal_t;
+
+typedef struct {
+    ti_str_t  gen;
+    ti_str_t  cid;
+    ti_str_t  state;
+    unsigned  exists:1;                     /* a hash of that name */
+    unsigned  refresh:1;                    /* it has a refresh token */
+} ti_flow_stored_t;
+
+/* What the token was found wanting of, and how another is had. */
+
+typedef struct {
+    uint64_t  gen;                          /* "seen" above */
+    ti_str_t  cid;                          /* empty: unknown */
+    unsigned  anew:1;                       /* by a grant that needs nothing
+                                               of what is stored */
+} ti_flow_seen_t;
+
+/* *why, a static phrase, is set with TI_FLOW_ENDED */
+ti_flow_renewal_t ti_flow_renewal(const ti_flow_stored_t *stored,
+    const ti_flow_seen_t *seen, const char **why);
 
 
 #endif /* TI_FLOW_H */

@@ -19,6 +19,7 @@
 #define TI_OAUTH_LIFE           3600        /* of a token that tells none */
 #define TI_OAUTH_LIFE_MAX       (3650 * INT64_C(86400))
 #define TI_OAUTH_RETRY_MAX      86400       /* seconds of a Retry-After */
+#define TI_OAUTH_CLAIMS_MAX     4096        /* what else is asked for */
 #define TI_OAUTH_ACCOUNT_MAX    320         /* an e-mail address' most */
 
 /* a state, a nonce, a code verifier: 32 random bytes as base64url */
@@ -81,18 +82,26 @@ typedef struct {
 } ti_oauth_client_t;
 
 
-/* What is asked for, RFC 6749 sections 4.1.3, 4.4.2, 6; what is empty, is
- * left out. */
+/*
+ * What is asked for, RFC 6749 sections 4.1.3, 4.4.2, 6; what is empty, is left
+ * out.  An exchange is RFC 8693's of the caller's token for another, a bearer
+ * RFC 7523's, as Microsoft's on-behalf-of flow wants it.
+ */
 
 typedef enum {
     TI_OAUTH_CODE,
     TI_OAUTH_CLIENT_CREDENTIALS,
-    TI_OAUTH_REFRESH
+    TI_OAUTH_REFRESH,
+    TI_OAUTH_EXCHANGE,
+    TI_OAUTH_JWT_BEARER
 } ti_oauth_grant_t;
 
 typedef struct {
     ti_oauth_grant_t        grant;
-    ti_str_t                grant_token;    /* the code, the refresh token */
+    ti_str_t                grant_token;    /* the code, the refresh token,
+                                               the caller's token */
+    ti_str_t                subject_type;   /* of an exchange: what kind of
+                                               token that is; a URI */
     ti_str_t                redirect_uri;   /* of a code */
     ti_str_t                verifier;       /* of a code */
     ti_str_t                scope;
@@ -149,8 +158,16 @@ typedef struct {
 
 typedef struct {
     const char  *why;                       /* a static phrase */
+    ti_str_t     error;                     /* its name, static; empty: none,
+                                               or an unknown one */
+    ti_str_t     claims;                    /* what is to be asked for with
+                                               the next consent, as Entra says
+                                               it; from the pool, printable,
+                                               at most TI_OAUTH_CLAIMS_MAX */
     int64_t      retry_after;               /* seconds; 0: it did not say */
     unsigned     bad_client:1;              /* another secret may do */
+    unsigned     permanent:1;               /* what the user granted will not
+                                               do any more */
 } ti_oauth_failure_t;
 
 
@@ -167,6 +184,11 @@ typedef struct {
  *
  * unkept is 1 where there was a refresh token that no record may hold (longer
  * than a token is, or outside of RFC 6750's b64token): there is none then.
+ *
+ * A refresh token may be missing from the reply to a refresh: the one that was
+ * sent stays good (RFC 6749 section 6), and keeping it is the caller's.  One
+ * that comes with an exchange or a bearer is left out: the caller's own token
+ * is what gets another.
  */
 
 typedef struct {

@@ -90,14 +90,35 @@ ti_oauth_wipe(json_t *object)
 }
 
 
+static ti_result_t
+ti_oauth_refused(ti_str_t name, ti_oauth_grant_t grant,
+    ti_oauth_failure_t *failure)
+{
+    const ti_oauth_error_t  *error;
+
+    error = ti_oauth_error(name);
+
+    failure->why = error->why;
+    failure->error = error->name;
+    failure->bad_client = ti_oauth_error_client(error) ? 1 : 0;
+
+    if (grant == TI_OAUTH_CLIENT_CREDENTIALS) {
+        return error->app;
+    }
+
+    failure->permanent = (error->token == TI_RESULT_RECONNECT_REQUIRED);
+
+    return error->token;
+}
+
+
 /* What is no success by its status alone, or by what stands in "error". */
 
 static ti_result_t
 ti_oauth_refusal(const json_t *object, ti_oauth_grant_t grant,
     const ti_oauth_reply_t *reply, ti_oauth_failure_t *failure)
 {
-    const json_t            *member;
-    const ti_oauth_error_t  *error;
+    const json_t  *member;
 
     if (reply->status == 429) {
         failure->why = "the provider replied 429";
@@ -112,13 +133,7 @@ ti_oauth_refusal(const json_t *object, ti_oauth_grant_t grant,
     member = ti_oauth_member(object, "error");
 
     if (json_is_string(member)) {
-        error = ti_oauth_error(ti_json_str(member));
-
-        failure->why = error->why;
-        failure->bad_client = ti_oauth_error_client(error) ? 1 : 0;
-
-        return grant == TI_OAUTH_CLIENT_CREDENTIALS ? error->app
-                                                    : error->token;
+        return ti_oauth_refused(ti_json_str(member), grant, failure);
     }
 
     if (member != NULL) {
@@ -175,14 +190,18 @@ ti_oauth_keepable(ti_str_t refresh_token)
 
 
 static ti_rc_t
-ti_oauth_take(const ti_pool_t *pool, const json_t *object, int64_t now,
-    ti_oauth_tokens_t *tokens)
+ti_oauth_take(const ti_pool_t *pool, ti_oauth_grant_t grant,
+    const json_t *object, int64_t now, ti_oauth_tokens_t *tokens)
 {
     int64_t   life;
     ti_str_t  refresh_token, scope;
 
     refresh_token = ti_oauth_text(object, "refresh_token");
     scope = ti_oauth_text(object, "scope");
+
+    if (grant == TI_OAUTH_EXCHANGE || grant == TI_OAUTH_JWT_BEARER) {
+        refresh_token = ti_null_str;
+    }
 
     if (refresh_token.len != 0 && !ti_oauth_keepable(refresh_token)) {
         refresh_token = ti_null_str;
@@ -221,8 +240,9 @@ ti_oauth_take(const ti_pool_t *pool, const json_t *object, int64_t now,
 
 
 static ti_result_t
-ti_oauth_judge(const ti_pool_t *pool, const json_t *object, int64_t now,
-    ti_oauth_tokens_t *tokens, ti_oauth_failure_t *failure)
+ti_oauth_judge(const ti_pool_t *pool, ti_oauth_grant_t grant,
+    const json_t *object, int64_t now, ti_oauth_tokens_t *tokens,
+    ti_oauth_failure_t *failure)
 {
     failure->why = ti_oauth_useless(object);
 
@@ -230,12 +250,30 @@ ti_oauth_judge(const ti_pool_t *pool, const json_t *object, int64_t now,
         return TI_RESULT_PROVIDER_UNAVAILABLE;
     }
 
-    if (ti_oauth_take(pool, object, now, tokens) != TI_OK) {
+    if (ti_oauth_take(pool, grant, object, now, tokens) != TI_OK) {
         failure->why = ti_oauth_no_memory;
         return TI_RESULT_INTERNAL_ERROR;
     }
 
     return TI_RESULT_OK;
+}
+
+
+/* Entra, of conditional access: what the user is to be asked for as well. */
+
+static ti_rc_t
+ti_oauth_claims(const ti_pool_t *pool, const json_t *object,
+    ti_oauth_failure_t *failure)
+{
+    ti_str_t  claims;
+
+    claims = ti_oauth_text(object, "claims");
+
+    if (!ti_oauth_is_vschar(claims) || claims.len > TI_OAUTH_CLAIMS_MAX) {
+        return TI_OK;
+    }
+
+    return ti_pool_copy(pool, claims, &failure->claims);
 }
 
 
@@ -288,7 +326,11 @@ ti_oauth_token_reply(const ti_pool_t *pool, ti_oauth_grant_t grant,
     result = ti_oauth_refusal(object, grant, reply, failure);
 
     if (result == TI_RESULT_OK) {
-        result = ti_oauth_judge(pool, object, now, tokens, failure);
+        result = ti_oauth_judge(pool, grant, object, now, tokens, failure);
+
+    } else if (ti_oauth_claims(pool, object, failure) != TI_OK) {
+        failure->why = ti_oauth_no_memory;
+        result = TI_RESULT_INTERNAL_ERROR;
     }
 
     ti_oauth_wipe(object);

@@ -33,7 +33,15 @@ static const ti_oauth_grant_info_t  ti_oauth_grants[] = {
         { ti_string("client_credentials"), ti_string("") },
 
     [TI_OAUTH_REFRESH] =
-        { ti_string("refresh_token"), ti_string("refresh_token") }
+        { ti_string("refresh_token"), ti_string("refresh_token") },
+
+    [TI_OAUTH_EXCHANGE] =
+        { ti_string("urn:ietf:params:oauth:grant-type:token-exchange"),
+          ti_string("subject_token") },
+
+    [TI_OAUTH_JWT_BEARER] =
+        { ti_string("urn:ietf:params:oauth:grant-type:jwt-bearer"),
+          ti_string("assertion") }
 };
 
 
@@ -134,11 +142,27 @@ ti_oauth_token_request(const ti_pool_t *pool, const ti_oauth_client_t *client,
         params[1].value = ask->grant_token;
     }
 
-    if (ask->grant == TI_OAUTH_CODE) {
+    switch (ask->grant) {
+
+    case TI_OAUTH_CODE:
         params[2].name = ti_str("redirect_uri");
         params[2].value = ask->redirect_uri;
         params[3].name = ti_str("code_verifier");
         params[3].value = ask->verifier;
+        break;
+
+    case TI_OAUTH_EXCHANGE:
+        params[2].name = ti_str("subject_token_type");
+        params[2].value = ask->subject_type;
+        break;
+
+    case TI_OAUTH_JWT_BEARER:
+        params[2].name = ti_str("requested_token_use");
+        params[2].value = ti_str("on_behalf_of");
+        break;
+
+    default:
+        break;
     }
 
     params[4].name = ti_str("scope");

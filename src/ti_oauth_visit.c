@@ -18,7 +18,9 @@ static const ti_str_t  ti_oauth_reserved_names[] = {
     ti_string("request_uri"), ti_string("grant_type"), ti_string("code"),
     ti_string("code_verifier"), ti_string("refresh_token"),
     ti_string("client_secret"), ti_string("client_assertion"),
-    ti_string("client_assertion_type")
+    ti_string("client_assertion_type"), ti_string("subject_token"),
+    ti_string("subject_token_type"), ti_string("assertion"),
+    ti_string("requested_token_use")
 };
 
 #define TI_OAUTH_NRESERVED                                                    \

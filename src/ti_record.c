@@ -245,6 +245,14 @@ ti_record_outer_head(ti_record_env_t *env, ti_record_outer_t *outer)
         return TI_DECLINED;
     }
 
+    /* it says when to renew, and nothing of whether to believe */
+
+    if (ti_json_integer(header, "iat", 1, TI_RECORD_EXPIRES_MAX,
+                        &head->issued) != TI_OK)
+    {
+        head->issued = 0;
+    }
+
     return TI_OK;
 }
 
@@ -343,6 +351,7 @@ ti_record_outer_use(ti_record_env_t *env, const ti_record_outer_t *outer,
 
     if (result == TI_RESULT_OK) {
         record->expires = outer->head.expires;
+        record->issued = outer->head.issued;
     }
 
     return result;
@@ -515,7 +524,8 @@ ti_record_bind(ti_record_env_t *env, const ti_record_ref_t *ref,
         [TI_RECORD_ACCESS] = ti_string("access"),
         [TI_RECORD_REFRESH] = ti_string("refresh"),
         [TI_RECORD_PENDING] = ti_string("pending"),
-        [TI_RECORD_ACCOUNT] = ti_string("account")
+        [TI_RECORD_ACCOUNT] = ti_string("account"),
+        [TI_RECORD_PREVIOUS] = ti_string("previous")
     };
 
     if (!ti_record_gen_fits(ref) || !ti_record_cid_fits(ref)) {
@@ -535,32 +545,6 @@ ti_record_bind(ti_record_env_t *env, const ti_record_ref_t *ref,
     bond->ref = ref;
 
     return ti_crypto_sha256_enc(env->crypto, fields, 8, bond->ctx);
-}
-
-
-ti_record_key_t
-ti_record_user_key(const ti_record_bond_t *bond)
-{
-    ti_record_key_t  key;
-
-    key.secret = ti_str_from(bond->ref->user_key, TI_KEY_LEN);
-    key.label = ti_str("ngx-token-injector user v1");
-    key.ctx = bond->ctx;
-
-    return key;
-}
-
-
-ti_record_key_t
-ti_record_seal_key(ti_str_t secret, const unsigned char ctx[TI_RECORD_CTX_LEN])
-{
-    ti_record_key_t  key;
-
-    key.secret = secret;
-    key.label = ti_str("ngx-token-injector seal v1");
-    key.ctx = ctx;
-
-    return key;
 }
 
 

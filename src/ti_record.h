@@ -70,6 +70,7 @@ ti_rc_t ti_record_device(ti_crypto_t *crypto, const unsigned char *user_key,
     unsigned char device[TI_RECORD_DEVICE_MAX], size_t *len);
 
 int ti_record_provider_valid(ti_str_t provider);
+int ti_record_device_valid(ti_str_t device);    /* "-" is one */
 int ti_record_cid_valid(ti_str_t cid);
 
 /* "<prefix>{user}:c:<provider>:<device>", from the pool */
@@ -89,6 +90,10 @@ typedef struct {
 ti_rc_t ti_record_connection_parse(ti_str_t prefix, ti_str_t name,
     ti_record_parts_t *parts);
 
+/* "<prefix>{user}:l:<provider>:<device>", who is renewing it; the same way */
+ti_rc_t ti_record_lock_name(const ti_pool_t *pool, ti_str_t prefix,
+    const ti_record_parts_t *parts, ti_str_t *name);
+
 /* "<prefix>{user}:p:<b64u SHA-256 of state>", from the pool */
 ti_rc_t ti_record_pending_name(ti_crypto_t *crypto, const ti_pool_t *pool,
     ti_str_t prefix, ti_str_t user, ti_str_t state, ti_str_t *name);
@@ -104,13 +109,18 @@ ti_rc_t ti_record_changes_name(const ti_pool_t *pool, ti_str_t prefix,
  * An account is the name under which the user is known to the provider, for
  * who looks at the status without a user key: bound to the cid alone, so that
  * new tokens leave it as it is.
+ *
+ * A previous is the refresh token before the present one, where its provider
+ * takes it once more for a while: bound like a refresh token, and sealed anew
+ * with it.
  */
 
 typedef enum {
     TI_RECORD_ACCESS,
     TI_RECORD_REFRESH,
     TI_RECORD_PENDING,
-    TI_RECORD_ACCOUNT
+    TI_RECORD_ACCOUNT,
+    TI_RECORD_PREVIOUS
 } ti_record_kind_t;
 
 typedef struct {
@@ -128,7 +138,12 @@ typedef struct {
     ti_str_t  token;                        /* or pending's JSON, a name */
     ti_str_t  token_type;                   /* empty: Bearer */
     ti_str_t  scope;                        /* empty: the connection's */
-    int64_t   expires;                      /* 0: absent (refresh, account) */
+    int64_t   expires;                      /* 0: absent (refresh, account);
+                                               a previous': until when it may
+                                               be tried */
+    int64_t   issued;                       /* of an access token: when it was
+                                               granted; 0: unknown.  Another's
+                                               is not written */
 } ti_record_t;
 
 
@@ -167,6 +182,7 @@ typedef struct {
     ti_str_t  cid;
     uint64_t  gen;
     int64_t   expires;                      /* 0: absent */
+    int64_t   issued;                       /* 0: absent, or no such time */
 } ti_record_head_t;
 
 ti_rc_t ti_record_head(const ti_pool_t *pool, ti_str_t sealed,

@@ -371,3 +371,29 @@ ti_record_wipe(ti_str_t plain)
 {
     ti_wipe((void *) plain.data, plain.len);
 }
+
+
+ti_record_key_t
+ti_record_user_key(const ti_record_bond_t *bond)
+{
+    ti_record_key_t  key;
+
+    key.secret = ti_str_from(bond->ref->user_key, TI_KEY_LEN);
+    key.label = ti_str("ngx-token-injector user v1");
+    key.ctx = bond->ctx;
+
+    return key;
+}
+
+
+ti_record_key_t
+ti_record_seal_key(ti_str_t secret, const unsigned char ctx[TI_RECORD_CTX_LEN])
+{
+    ti_record_key_t  key;
+
+    key.secret = secret;
+    key.label = ti_str("ngx-token-injector seal v1");
+    key.ctx = ctx;
+
+    return key;
+}

@@ -112,9 +112,7 @@ ti_record_cid_valid(ti_str_t cid)
 }
 
 
-/* The device of a connection: b64u of its bytes, or "-". */
-
-static int
+int
 ti_record_device_valid(ti_str_t device)
 {
     size_t         len;
@@ -157,16 +155,36 @@ ti_record_concat(const ti_pool_t *pool, const ti_str_t *parts, size_t n,
 }
 
 
+/* What of a user's is at one provider on one device, by its kind's letter. */
+
+static ti_rc_t
+ti_record_own_name(const ti_pool_t *pool, ti_str_t prefix,
+    const ti_record_parts_t *parts, ti_str_t kind, ti_str_t *name)
+{
+    const ti_str_t  texts[] = {
+        prefix, ti_string("{"), parts->user, ti_string("}"), kind,
+        parts->provider, ti_string(":"), parts->device
+    };
+
+    return ti_record_concat(pool, texts, 8, name);
+}
+
+
 ti_rc_t
 ti_record_connection_name(const ti_pool_t *pool, ti_str_t prefix,
     ti_str_t user, ti_str_t provider, ti_str_t device, ti_str_t *name)
 {
-    const ti_str_t  parts[] = {
-        prefix, ti_string("{"), user, ti_string("}:c:"), provider,
-        ti_string(":"), device
-    };
+    const ti_record_parts_t  parts = { user, provider, device };
 
-    return ti_record_concat(pool, parts, 7, name);
+    return ti_record_own_name(pool, prefix, &parts, ti_str(":c:"), name);
+}
+
+
+ti_rc_t
+ti_record_lock_name(const ti_pool_t *pool, ti_str_t prefix,
+    const ti_record_parts_t *parts, ti_str_t *name)
+{
+    return ti_record_own_name(pool, prefix, parts, ti_str(":l:"), name);
 }
 
 

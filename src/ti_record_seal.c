@@ -15,7 +15,7 @@ static ti_rc_t ti_record_seal_outer(ti_record_env_t *env,
 static json_t *ti_record_header(ti_str_t kid, const char *cty,
     const unsigned char ctx[TI_RECORD_CTX_LEN]);
 static ti_rc_t ti_record_header_life(json_t *header,
-    const ti_record_ref_t *ref, int64_t expires);
+    const ti_record_ref_t *ref, const ti_record_t *record);
 static ti_rc_t ti_record_set_integer(json_t *header, const char *name,
     json_int_t value);
 
@@ -62,6 +62,10 @@ ti_record_sealable(ti_record_kind_t kind, const ti_record_t *record)
     if (record->expires < 0 || record->expires > TI_RECORD_EXPIRES_MAX
         || (record->expires == 0 && !ti_record_endless(kind)))
     {
+        return 0;
+    }
+
+    if (record->issued < 0 || record->issued > TI_RECORD_EXPIRES_MAX) {
         return 0;
     }
 
@@ -134,7 +138,7 @@ ti_record_seal_outer(ti_record_env_t *env, const ti_record_bond_t *bond,
         return TI_ERROR;
     }
 
-    rc = ti_record_header_life(header, bond->ref, record->expires);
+    rc = ti_record_header_life(header, bond->ref, record);
 
     if (rc == TI_OK && !nested && record->scope.len != 0) {
         rc = ti_record_set(header, "scope", record->scope);
@@ -197,7 +201,7 @@ ti_record_header(ti_str_t kid, const char *cty,
 
 static ti_rc_t
 ti_record_header_life(json_t *header, const ti_record_ref_t *ref,
-    int64_t expires)
+    const ti_record_t *record)
 {
     ti_rc_t  rc;
 
@@ -207,8 +211,12 @@ ti_record_header_life(json_t *header, const ti_record_ref_t *ref,
         rc = ti_record_set(header, "cid", ref->cid);
     }
 
-    if (rc == TI_OK && expires != 0) {
-        rc = ti_record_set_integer(header, "exp", expires);
+    if (rc == TI_OK && record->expires != 0) {
+        rc = ti_record_set_integer(header, "exp", record->expires);
+    }
+
+    if (rc == TI_OK && ref->kind == TI_RECORD_ACCESS && record->issued != 0) {
+        rc = ti_record_set_integer(header, "iat", record->issued);
     }
 
     return rc;

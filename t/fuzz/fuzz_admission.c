@@ -35,7 +35,7 @@ seal_plain(unsigned char *sealed, const uint8_t *plain, size_t len)
     unsigned char  aad[64];
 
     n = rm_enc(aad, id.name, sizeof(id.name));
-    n += rm_enc(aad + n, "head 2", 6);
+    n += rm_enc(aad + n, TI_ADMISSION_LAYOUT, strlen(TI_ADMISSION_LAYOUT));
 
     memcpy(sealed, RM_NONCE, TI_NONCE_LEN);
     must(ti_crypto_seal(crypto, id.key, sealed, ti_str_from(aad, n),

@@ -105,6 +105,7 @@ try_token(const ti_oauth_reply_t *reply, ti_oauth_grant_t grant)
     if (result == TI_RESULT_OK) {
         must(reply->status >= 200 && reply->status <= 299);
         check_tokens(&tokens);
+        must(grant != TI_OAUTH_EXCHANGE || tokens.refresh_token.len == 0);
 
     } else {
         must(failure.why != NULL);
@@ -115,6 +116,9 @@ try_token(const ti_oauth_reply_t *reply, ti_oauth_grant_t grant)
              || result == TI_RESULT_PROVIDER_UNAVAILABLE);
         must(grant != TI_OAUTH_CLIENT_CREDENTIALS
              || result != TI_RESULT_RECONNECT_REQUIRED);
+        must(failure.permanent == (result == TI_RESULT_RECONNECT_REQUIRED));
+        must(failure.claims.len <= TI_OAUTH_CLAIMS_MAX);
+        must(failure.claims.len == 0 || ti_oauth_is_vschar(failure.claims));
     }
 
     must(failure.retry_after >= 0
@@ -164,6 +168,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     try_token(&reply, TI_OAUTH_CODE);
     try_token(&reply, TI_OAUTH_CLIENT_CREDENTIALS);
+    try_token(&reply, TI_OAUTH_EXCHANGE);
     (void) ti_oauth_revocation_reply(&reply, NOW, &failure);
     try_account(&reply);
 

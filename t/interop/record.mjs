@@ -108,7 +108,7 @@ async function write(keys, names, q) {
     const header = {
         kid: keys.first, typ: 'ti-record', cty, ctx, gen: q.gen, ...scope,
     };
-    for (const member of ['cid', 'exp']) {
+    for (const member of ['cid', 'exp', 'iat']) {
         if (q[member] !== null) {
             header[member] = q[member];
         }
@@ -117,13 +117,15 @@ async function write(keys, names, q) {
         names.ctx, header, payload);
 }
 
+const isTime = (x) => Number.isSafeInteger(x) && x > 0;
+
 async function openOuter(keys, names, q) {
     const header = headerOf(q.record, names.ctx);
     check(header.typ === 'ti-record', 'typ');
     check(header.cty === (names.userKey === null ? 'token' : 'JWE'), 'cty');
     check(header.gen === q.gen, 'gen is another');
     check((header.cid ?? null) === q.cid, 'cid is another');
-    check((Number.isSafeInteger(header.exp) && header.exp > 0)
+    check(isTime(header.exp)
         || (!('exp' in header) && q.kind === 'refresh'), 'exp');
     const payload = await unseal(q.record, header,
         keys.sealing.get(header.kid), 'ngx-token-injector seal v1', names.ctx);
@@ -151,6 +153,7 @@ async function read(keys, names, q) {
     try {
         let { header, payload } = await openOuter(keys, names, q);
         const exp = header.exp ?? null;
+        const iat = isTime(header.iat) ? header.iat : null;
         if (names.userKey !== null) {
             result = 'connection-required';
             ({ header, payload } = await openInner(names, payload.toString()));
@@ -158,7 +161,7 @@ async function read(keys, names, q) {
         }
         judge(q.kind, header, payload);
         return {
-            token: payload.toString(), exp, scope: header.scope ?? null,
+            token: payload.toString(), exp, iat, scope: header.scope ?? null,
         };
     } catch {
         return { error: result };

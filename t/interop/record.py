@@ -3,8 +3,9 @@
 that it knows.  A JSON object a line in, one a line out.
 
     {"op": "names", …}               -> {"user", "device", "connection"}
-    {"op": "write", …, "token", "exp", "scope"}   -> {"record"}
-    {"op": "read",  …, "record"}     -> {"token", "exp", "scope"} or {"error"}
+    {"op": "write", …, "token", "exp", "iat", "scope"}   -> {"record"}
+    {"op": "read",  …, "record"}     -> {"token", "exp", "iat", "scope"}
+                                        or {"error"}
 
 with "keys" (the JWK Set), "user_key" (or null), "issuer", "tenant",
 "subject", "provider", "kind", "gen", "cid" (or null) and "prefix".
@@ -127,7 +128,7 @@ def write(keys, names, q):
         cty, scope = "JWE", {}
     header = {"kid": keys.first, "typ": "ti-record", "cty": cty, **common,
               "gen": q["gen"], **scope}
-    for member in ("cid", "exp"):
+    for member in ("cid", "exp", "iat"):
         if q[member] is not None:
             header[member] = q[member]
     return seal(keys.sealing[keys.first], "ngx-token-injector seal v1",
@@ -189,7 +190,9 @@ def read(keys, names, q):
         judge(q["kind"], header, payload)
     except ValueError as e:
         raise Refused("reconnect-required") from e
+    iat = outer.get("iat")
     return {"token": payload.decode(), "exp": outer.get("exp"),
+            "iat": iat if is_integer(iat) else None,
             "scope": header.get("scope")}
 
 

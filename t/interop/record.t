@@ -70,8 +70,8 @@ sub opens {
 
     my $got = ask($language, 'read', $vector, record => $record);
 
-    is_deeply([ @$got{qw/error token exp scope/} ],
-        [ undef, @$vector{qw/token exp scope/} ], $name);
+    is_deeply([ @$got{qw/error token exp iat scope/} ],
+        [ undef, @$vector{qw/token exp iat scope/} ], $name);
 }
 
 
@@ -109,7 +109,7 @@ for my $vector (@{ $vectors->{records} }) {
 
 for my $writer (@languages) {
     for my $vector (@{ $vectors->{records} }) {
-        my %more = map { $_ => $vector->{$_} } qw/token exp scope/;
+        my %more = map { $_ => $vector->{$_} } qw/token exp iat scope/;
         my $record = ask($writer, 'write', $vector, %more)->{record};
 
         for my $reader (@languages) {

@@ -36,7 +36,7 @@ typedef struct {
 } driver_t;
 
 
-static void
+static _Noreturn void
 die(const char *what)
 {
     fprintf(stderr, "record_driver: %s\n", what);
@@ -121,20 +121,38 @@ tear_down(driver_t *driver)
 }
 
 
+static ti_record_kind_t
+kind(const driver_t *driver)
+{
+    size_t  i;
+
+    static const char *const  names_of[] = {
+        [TI_RECORD_ACCESS] = "access", [TI_RECORD_REFRESH] = "refresh",
+        [TI_RECORD_PENDING] = "pending", [TI_RECORD_PREVIOUS] = "previous"
+    };
+
+    for (i = 0; i < sizeof(names_of) / sizeof(names_of[0]); i++) {
+        if (names_of[i] != NULL
+            && ti_str_eq(text(driver, "kind"), ti_str_cstr(names_of[i])))
+        {
+            return (ti_record_kind_t) i;
+        }
+    }
+
+    die("an unknown kind");
+}
+
+
 static void
 set_ref(driver_t *driver)
 {
     size_t            len;
-    ti_str_t          kind, user_key;
+    ti_str_t          user_key;
     ti_record_ref_t  *ref;
 
     ref = &driver->ref;
-    kind = text(driver, "kind");
 
-    ref->kind = ti_str_eq(kind, ti_str("access")) ? TI_RECORD_ACCESS
-                : ti_str_eq(kind, ti_str("refresh")) ? TI_RECORD_REFRESH
-                : TI_RECORD_PENDING;
-
+    ref->kind = kind(driver);
     ref->who.issuer = text(driver, "issuer");
     ref->who.tenant = text(driver, "tenant");
     ref->who.subject = text(driver, "subject");
@@ -205,6 +223,7 @@ seal(driver_t *driver)
     record.token = text(driver, "token");
     record.scope = text(driver, "scope");
     record.expires = number(driver, "exp");
+    record.issued = number(driver, "iat");
 
     if (ti_record_seal(driver->crypto, &driver->pool, &driver->random,
                        driver->ring, &driver->ref, &record, &sealed)
@@ -214,6 +233,13 @@ seal(driver_t *driver)
     }
 
     return json_pack("{s:o}", "record", string(sealed));
+}
+
+
+static json_t *
+time_of(int64_t seconds)
+{
+    return seconds == 0 ? json_null() : json_integer(seconds);
 }
 
 
@@ -233,9 +259,9 @@ unseal(driver_t *driver)
                          string(ti_result_info(result)->name), "why", why);
     }
 
-    return json_pack("{s:o, s:o, s:o}", "token", string(record.token), "exp",
-                     record.expires == 0 ? json_null()
-                                         : json_integer(record.expires),
+    return json_pack("{s:o, s:o, s:o, s:o}", "token", string(record.token),
+                     "exp", time_of(record.expires),
+                     "iat", time_of(record.issued),
                      "scope", string(record.scope));
 }
 

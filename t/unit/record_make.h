@@ -309,7 +309,7 @@ rm_ctx(const ti_record_ref_t *ref, unsigned char ctx[32])
     unsigned char  buf[4096];
 
     static const char *const  kinds[] = {
-        "access", "refresh", "pending", "account"
+        "access", "refresh", "pending", "account", "previous"
     };
 
     snprintf(gen, sizeof(gen), "%llu", (unsigned long long) ref->gen);

@@ -14,7 +14,7 @@
 #include "ti_admission.h"
 
 
-#define FIXED  (32 + 6 * 8 + 4)
+#define FIXED  (32 + 7 * 8 + 4)
 
 
 static ti_crypto_t        *crypto;
@@ -69,8 +69,10 @@ head_of(void)
     head.cid = ti_str(RM_CID);
     head.gen = TI_RECORD_GEN_MAX;
     head.keys = UINT64_C(0x8123456789abcdef);
+    head.heard = 5;
     head.caller_expires = 2000;
     head.token_expires = INT64_MAX;
+    head.due = 1999;
     head.confirmed = 1000;
     memset(head.answer_base, 'b', sizeof(head.answer_base));
 
@@ -186,8 +188,10 @@ head_opens(void **state)
     assert_true(ti_str_eq(got.cid, head.cid));
     assert_int_equal(got.gen, head.gen);
     assert_true(got.keys == UINT64_C(0x8123456789abcdef));
+    assert_int_equal(got.heard, 5);
     assert_int_equal(got.caller_expires, head.caller_expires);
     assert_int_equal(got.token_expires, head.token_expires);
+    assert_int_equal(got.due, head.due);
     assert_int_equal(got.confirmed, head.confirmed);
     assert_memory_equal(got.answer_base, head.answer_base, TI_KEY_LEN);
 
@@ -315,7 +319,7 @@ open_layout(const char *layout, const unsigned char *plain, size_t len)
 static ti_rc_t
 open_plain(const unsigned char *plain, size_t len)
 {
-    return open_layout("head 3", plain, len);
+    return open_layout("head 4", plain, len);
 }
 
 
@@ -331,12 +335,12 @@ head_of_another_layout(void **state)
 
     memset(plain, 0, sizeof(plain));
 
-    assert_int_equal(open_layout("head 3", plain, sizeof(plain)), TI_OK);
+    assert_int_equal(open_layout("head 4", plain, sizeof(plain)), TI_OK);
     assert_int_equal(open_layout("head", plain, sizeof(plain)), TI_DECLINED);
     assert_int_equal(open_layout("head", plain, sizeof(plain) - 8),
                      TI_DECLINED);
-    assert_int_equal(open_layout("head 2", plain, sizeof(plain)), TI_DECLINED);
-    assert_int_equal(open_layout("head 2", plain, sizeof(plain) - 8),
+    assert_int_equal(open_layout("head 3", plain, sizeof(plain)), TI_DECLINED);
+    assert_int_equal(open_layout("head 3", plain, sizeof(plain) - 8),
                      TI_DECLINED);
     assert_int_equal(open_layout("token", plain, sizeof(plain)), TI_DECLINED);
 }
@@ -376,7 +380,7 @@ head_read_strictly(void **state)
     }
 
     /* times are no more than INT64_MAX */
-    for (i = 32 + 24; i < 32 + 48; i += 8) {
+    for (i = 32 + 24; i < 32 + 56; i += 8) {
         plain[i] = 0x80;
         assert_int_equal(open_plain(plain, len), TI_DECLINED);
         plain[i] = 0;

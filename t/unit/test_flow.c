@@ -282,6 +282,44 @@ connections(void **state)
 }
 
 
+/* What has to be there still when it is renewed, broken as it may be. */
+
+static void
+gens_seen(void **state)
+{
+    size_t                 i;
+    const char            *why;
+    ti_flow_connection_t   c;
+
+    static const struct {
+        const char  *fields;
+        const char  *hlen;
+        uint64_t     seen;
+    } cases[] = {
+        { "*3\r\n" ACCESS GEN CIDS, ":3\r\n", 7 },
+        { "*3\r\n" NIL GEN CIDS, ":2\r\n", 7 },
+        { "*3\r\n" ACCESS GEN NIL, ":2\r\n", 7 },
+        { "*3\r\n" NIL GEN NIL, ":1\r\n", 7 },
+        { "*3\r\n" ACCESS GEN "$1\r\nA\r\n", ":3\r\n", 7 },
+        { "*3\r\n" ACCESS NIL CIDS, ":3\r\n", 0 },
+        { "*3\r\n" ACCESS "$2\r\n07\r\n" CIDS, ":3\r\n", 0 },
+        { "*3\r\n" NIL NIL NIL, ":0\r\n", 0 },
+        { "-WRONGTYPE Operation\r\n", "-WRONGTYPE Operation\r\n", 0 },
+        { "-LOADING\r\n", ":0\r\n", 0 },
+        { "+OK\r\n", ":3\r\n", 0 }
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        c.seen = 99;
+        (void) connection(cases[i].fields, cases[i].hlen, &c, &why);
+
+        if (c.seen != cases[i].seen) {
+            fail_msg("%s %s", cases[i].fields, cases[i].hlen);
+        }
+    }
+}
+
+
 /* Each says what to do, whichever of the two commands it came for. */
 
 static void
@@ -344,6 +382,184 @@ records(void **state)
 }
 
 
+/* --- renewal -------------------------------------------------------------- */
+
+#define OTHER_CID  "AQECAwQFBgcICQoLDA0ODw"
+
+
+/* Within its bounds for any gen, and both of them reached. */
+
+static void
+due(void **state)
+{
+    int64_t   t, first, last;
+    size_t    i;
+    uint64_t  gen;
+
+    static const struct {
+        int64_t  issued;
+        int64_t  expires;
+        int64_t  ahead;
+        int64_t  first;
+        int64_t  last;
+    } cases[] = {
+        /* the window is what was asked for */
+        { 10000, 13600, 300, 13300, 13450 },
+        /* a quarter of the life */
+        { 10000, 10400, 300, 10300, 10350 },
+        { 10000, 10003, 300, 10002, 10002 },
+        { 10000, 10002, 300, 10001, 10001 },
+        { 10000, 10005, 300, 10004, 10004 },
+        { 10000, 10012, 300, 10009, 10010 },
+        { 10000, 10001, 300, 10001, 10001 },
+        { 10000, 13600, 1, 13599, 13599 },
+        { 10000, 13600, 2, 13598, 13599 },
+        /* not told, or nonsense: an hour */
+        { 0, 13600, 3000, 12700, 13150 },
+        { 13600, 13600, 3000, 12700, 13150 },
+        { 13601, 13600, 3000, 12700, 13150 },
+        { -5, 13600, 3000, 12700, 13150 },
+        /* not ahead */
+        { 10000, 13600, 0, 13600, 13600 },
+        { 0, 13600, 0, 13600, 13600 },
+        /* never before 0 */
+        { 0, 100, 3000, 0, 0 },
+        { 1, TI_RECORD_GEN_MAX, INT64_MAX,
+          TI_RECORD_GEN_MAX - (TI_RECORD_GEN_MAX - 1) / 4,
+          TI_RECORD_GEN_MAX - (TI_RECORD_GEN_MAX - 1) / 8 }
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        first = INT64_MAX;
+        last = INT64_MIN;
+
+        for (gen = 1; gen < 3000; gen++) {
+            t = ti_flow_due(cases[i].issued, cases[i].expires, cases[i].ahead,
+                            ti_str(CID), gen);
+            first = t < first ? t : first;
+            last = t > last ? t : last;
+        }
+
+        if (first < cases[i].first || last > cases[i].last
+            || (cases[i].last - cases[i].first <= 450
+                && (first != cases[i].first || last != cases[i].last)))
+        {
+            fail_msg("cases[%zu]: %lld to %lld", i, (long long) first,
+                     (long long) last);
+        }
+    }
+}
+
+
+/* The same everywhere; what was granted at once is spread over the window. */
+
+static void
+due_is_spread(void **state)
+{
+    char      cid[] = CID;
+    int64_t   t;
+    size_t    i, slot[10];
+
+    memset(slot, 0, sizeof(slot));
+
+    for (i = 0; i < 10000; i++) {
+        snprintf(cid, sizeof(cid), "%022zu", i);
+        t = ti_flow_due(10000, 13600, 300, ti_str_cstr(cid), 1);
+        assert_int_equal(t, ti_flow_due(10000, 13600, 300, ti_str_cstr(cid),
+                                        1));
+        assert_in_range(t, 13300, 13450);
+        slot[(t - 13300) * 10 / 151]++;
+    }
+
+    for (i = 0; i < 10; i++) {
+        assert_in_range(slot[i], 800, 1200);
+    }
+
+    assert_int_not_equal(ti_flow_due(1, 3600, 900, ti_str(CID), 7),
+                         ti_flow_due(1, 3600, 900, ti_str(OTHER_CID), 7));
+    assert_int_not_equal(ti_flow_due(1, 3600, 900, ti_str(CID), 7),
+                         ti_flow_due(1, 3600, 900, ti_str(CID), 8));
+}
+
+
+#define STORED(gen, cid, state, refresh)                                      \
+    { ti_string(gen), ti_string(cid), ti_string(state), 1, refresh }
+#define GONE  { { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, 0, 0 }
+#define BARE  { { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, 1, 0 }
+
+#define SEEN(gen, cid, anew)  { gen, ti_string(cid), anew }
+
+
+static void
+renewals(void **state)
+{
+    size_t       i;
+    const char  *why;
+
+    static const struct {
+        ti_flow_stored_t    stored;
+        ti_flow_seen_t      seen;
+        ti_flow_renewal_t   next;
+        const char         *why;
+    } cases[] = {
+        { STORED("7", CID, "connected", 1), SEEN(7, CID, 0),
+          TI_FLOW_RENEW, NULL },
+        { STORED("7", CID, "", 1), SEEN(7, CID, 0), TI_FLOW_RENEW, NULL },
+        { STORED("7", CID, "connected", 1), SEEN(7, "", 0),
+          TI_FLOW_RENEW, NULL },
+
+        { STORED("8", CID, "connected", 1), SEEN(7, CID, 0),
+          TI_FLOW_RENEWED, NULL },
+        { STORED("6", CID, "connected", 1), SEEN(7, CID, 0),
+          TI_FLOW_RENEWED, NULL },
+        { STORED("8", CID, "reconnect", 0), SEEN(7, CID, 0),
+          TI_FLOW_RENEWED, NULL },
+        { STORED("8", CID, "connected", 1), SEEN(7, CID, 1),
+          TI_FLOW_RENEWED, NULL },
+        { STORED("7", OTHER_CID, "connected", 1), SEEN(7, CID, 0),
+          TI_FLOW_RENEWED, NULL },
+        { STORED("7", OTHER_CID, "connected", 1), SEEN(7, CID, 1),
+          TI_FLOW_RENEWED, NULL },
+        { STORED("07", CID, "connected", 1), SEEN(7, CID, 0),
+          TI_FLOW_RENEWED, NULL },
+
+        { STORED("7", CID, "reconnect", 1), SEEN(7, CID, 0),
+          TI_FLOW_ENDED, "ended" },
+        { STORED("7", CID, "connected", 0), SEEN(7, CID, 0),
+          TI_FLOW_ENDED, "nothing" },
+        { STORED("7", CID, "reconnect", 0), SEEN(7, CID, 1),
+          TI_FLOW_RENEW, NULL },
+
+        { STORED("x", CID, "connected", 0), SEEN(0, "", 1),
+          TI_FLOW_RENEW, NULL },
+        { STORED("9007199254740992", CID, "connected", 0), SEEN(0, "", 1),
+          TI_FLOW_RENEW, NULL },
+        { BARE, SEEN(0, "", 1), TI_FLOW_RENEW, NULL },
+        { BARE, SEEN(7, CID, 1), TI_FLOW_RENEWED, NULL },
+        { BARE, SEEN(0, "", 0), TI_FLOW_ENDED, "nothing" },
+
+        { GONE, SEEN(7, CID, 0), TI_FLOW_RENEWED, NULL },
+        { GONE, SEEN(7, CID, 1), TI_FLOW_RENEWED, NULL },
+        { GONE, SEEN(0, "", 0), TI_FLOW_RENEWED, NULL },
+        { GONE, SEEN(0, "", 1), TI_FLOW_RENEW, NULL }
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        why = "";
+
+        if (ti_flow_renewal(&cases[i].stored, &cases[i].seen, &why)
+            != cases[i].next)
+        {
+            fail_msg("cases[%zu]", i);
+        }
+
+        if (cases[i].why != NULL) {
+            assert_non_null(strstr(why, cases[i].why));
+        }
+    }
+}
+
+
 int
 main(void)
 {
@@ -351,8 +567,12 @@ main(void)
         cmocka_unit_test(admissions),
         cmocka_unit_test_teardown(confirmations, tear_down),
         cmocka_unit_test_teardown(connections, tear_down),
+        cmocka_unit_test_teardown(gens_seen, tear_down),
         cmocka_unit_test_teardown(refusals, tear_down),
-        cmocka_unit_test(records)
+        cmocka_unit_test(records),
+        cmocka_unit_test(due),
+        cmocka_unit_test(due_is_spread),
+        cmocka_unit_test(renewals)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

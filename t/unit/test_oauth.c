@@ -184,6 +184,8 @@ keeps_its_own_parameters(void **state)
     assert_true(ti_oauth_reserved(ti_str("state")));
     assert_true(ti_oauth_reserved(ti_str("code_challenge_method")));
     assert_true(ti_oauth_reserved(ti_str("client_secret")));
+    assert_true(ti_oauth_reserved(ti_str("subject_token_type")));
+    assert_true(ti_oauth_reserved(ti_str("assertion")));
     assert_false(ti_oauth_reserved(ti_str("prompt")));
     assert_false(ti_oauth_reserved(ti_str("resource")));
     assert_false(ti_oauth_reserved(ti_str("State")));
@@ -319,6 +321,46 @@ asks_for_tokens_otherwise(void **state)
     request = request_of(TI_OAUTH_BASIC, &ask);
     assert_str(request.body,
                "grant_type=refresh_token&refresh_token=r%21t&scope=a%20b");
+}
+
+
+/* RFC 8693 section 2.1, RFC 7523 section 2.1 */
+
+static void
+hands_the_callers_token_in(void **state)
+{
+    ti_oauth_ask_t      ask;
+    ti_oauth_request_t  request;
+
+    const ti_form_param_t  extra[] = {
+        { ti_string("audience"), ti_string("files") }
+    };
+
+    memset(&ask, 0, sizeof(ask));
+    ask.grant = TI_OAUTH_EXCHANGE;
+    ask.grant_token = ti_str("h.p.s");
+    ask.subject_type = ti_str("urn:ietf:params:oauth:token-type:jwt");
+    ask.scope = ti_str("a b");
+    ask.redirect_uri = ti_str("r");
+    ask.verifier = ti_str("v");
+    ask.extra = extra;
+    ask.nextra = 1;
+
+    request = request_of(TI_OAUTH_PUBLIC, &ask);
+    assert_str(request.body,
+               "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3A"
+               "token-exchange&subject_token=h.p.s"
+               "&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3A"
+               "token-type%3Ajwt&scope=a%20b&audience=files&client_id=i%20d");
+
+    ask.grant = TI_OAUTH_JWT_BEARER;
+    ask.nextra = 0;
+
+    request = request_of(TI_OAUTH_POST, &ask);
+    assert_str(request.body,
+               "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3A"
+               "jwt-bearer&assertion=h.p.s&requested_token_use=on_behalf_of"
+               "&scope=a%20b&client_id=i%20d&client_secret=s%3A%26");
 }
 
 
@@ -651,6 +693,7 @@ main(void)
         test(makes_secrets),
         test(exchanges_codes),
         test(asks_for_tokens_otherwise),
+        test(hands_the_callers_token_in),
         test(revokes),
         test(asks_who_it_is),
         test(takes_codes_of_the_right_issuer),

@@ -328,25 +328,27 @@ goes_by_the_errors_name(void **state)
         const char   *error;
         ti_result_t   user;
         ti_result_t   app;
+        int           known;
     } cases[] = {
-        { "invalid_grant", AGAIN, OPERATOR },
-        { "interaction_required", AGAIN, OPERATOR },
-        { "login_required", AGAIN, OPERATOR },
-        { "consent_required", AGAIN, ADMIN },
-        { "access_denied", AGAIN, OPERATOR },
-        { "invalid_client", OPERATOR, OPERATOR },
-        { "unauthorized_client", OPERATOR, OPERATOR },
-        { "invalid_scope", OPERATOR, OPERATOR },
-        { "invalid_target", OPERATOR, OPERATOR },
-        { "unsupported_grant_type", OPERATOR, OPERATOR },
-        { "invalid_request", OPERATOR, OPERATOR },
-        { "admin_policy_enforced", ADMIN, ADMIN },
-        { "temporarily_unavailable", LATER, LATER },
-        { "server_error", LATER, LATER },
-        { "slow_down", SLOWER, SLOWER },
-        { "INVALID_GRANT", LATER, LATER },
-        { "something_else", LATER, LATER },
-        { "", LATER, LATER }
+        { "invalid_grant", AGAIN, OPERATOR, 1 },
+        { "interaction_required", AGAIN, OPERATOR, 1 },
+        { "account_selection_required", AGAIN, OPERATOR, 1 },
+        { "login_required", AGAIN, OPERATOR, 1 },
+        { "consent_required", AGAIN, ADMIN, 1 },
+        { "access_denied", AGAIN, OPERATOR, 1 },
+        { "invalid_client", OPERATOR, OPERATOR, 1 },
+        { "unauthorized_client", OPERATOR, OPERATOR, 1 },
+        { "invalid_scope", OPERATOR, OPERATOR, 1 },
+        { "invalid_target", OPERATOR, OPERATOR, 1 },
+        { "unsupported_grant_type", OPERATOR, OPERATOR, 1 },
+        { "invalid_request", OPERATOR, OPERATOR, 1 },
+        { "admin_policy_enforced", ADMIN, ADMIN, 1 },
+        { "temporarily_unavailable", LATER, LATER, 1 },
+        { "server_error", LATER, LATER, 1 },
+        { "slow_down", SLOWER, SLOWER, 1 },
+        { "INVALID_GRANT", LATER, LATER, 0 },
+        { "something_else", LATER, LATER, 0 },
+        { "", LATER, LATER, 0 }
     };
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -356,22 +358,114 @@ goes_by_the_errors_name(void **state)
                         "\"access_token\":\"t\",\"token_type\":\"Bearer\"}",
                         cases[i].error);
 
+        assert_int_equal(judge_as(TI_OAUTH_EXCHANGE, 400, ti_str_cstr(body),
+                                  ""), cases[i].user);
+        assert_int_equal(judge_as(TI_OAUTH_JWT_BEARER, 400, ti_str_cstr(body),
+                                  ""), cases[i].user);
         assert_int_equal(judge(400, body), cases[i].user);
         assert_int_equal(judge(200, body), cases[i].user);
+        assert_int_equal(failure.permanent, cases[i].user == AGAIN);
+        assert_str(failure.error, cases[i].known ? cases[i].error : "");
         assert_int_equal(judge_as(TI_OAUTH_REFRESH, 401, ti_str_cstr(body),
                                   ""), cases[i].user);
         assert_int_equal(judge_as(TI_OAUTH_CLIENT_CREDENTIALS, 400,
                                   ti_str_cstr(body), ""), cases[i].app);
 
+        assert_int_equal(failure.permanent, 0);
+        assert_str(failure.error, cases[i].known ? cases[i].error : "");
         assert_int_equal(failure.bad_client,
                          strcmp(cases[i].error, "invalid_client") == 0);
 
         /* nothing is given up while the provider is not itself */
         assert_int_equal(judge(500, body), LATER);
+        assert_int_equal(failure.permanent, 0);
         assert_int_equal(judge(503, body), LATER);
         assert_int_equal(judge(429, body), SLOWER);
+        assert_int_equal(failure.permanent, 0);
         assert_int_equal(tokens.access_token.len, 0);
     }
+}
+
+
+/* What an exchange gives beside its token is not for keeping. */
+
+static void
+takes_tokens_of_an_exchange(void **state)
+{
+    size_t    i;
+    ti_str_t  body;
+
+    static const ti_oauth_grant_t  grants[] = {
+        TI_OAUTH_EXCHANGE, TI_OAUTH_JWT_BEARER
+    };
+
+    body = ti_str("{\"access_token\":\"t\",\"token_type\":\"Bearer\","
+                  "\"issued_token_type\":[7],\"expires_in\":60,"
+                  "\"refresh_token\":\"not\\nkept\","
+                  "\"refresh_token_expires_in\":600}");
+
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(judge_as(grants[i], 200, body, ""), TI_RESULT_OK);
+        assert_str(tokens.access_token, "t");
+        assert_int_equal(tokens.expires, NOW + 60);
+        assert_int_equal(tokens.refresh_token.len, 0);
+        assert_int_equal(tokens.refresh_expires, 0);
+        assert_int_equal(tokens.unkept, 0);
+
+        /* RFC 8693 section 2.2.1: it is no access token then */
+
+        assert_int_equal(judge_as(grants[i], 200,
+                                  ti_str("{\"access_token\":\"t\","
+                                         "\"token_type\":\"N_A\"}"), ""),
+                         LATER);
+    }
+
+    assert_int_equal(judge_as(TI_OAUTH_REFRESH, 200, body, ""), TI_RESULT_OK);
+    assert_int_equal(tokens.unkept, 1);
+}
+
+
+static void
+hears_what_else_is_asked_for(void **state)
+{
+    char    body[5000];
+    size_t  i;
+
+    static const char  claims[] =
+        "{\\\"access_token\\\":{\\\"capolids\\\":"
+        "{\\\"essential\\\":true}}}";
+
+    static const char *const  none[] = {
+        "\"\"", "null", "7", "{\"a\":1}", "\"a\\nb\"", "\"\xc3\xa4\"",
+        "\"\\u007f\""
+    };
+
+    (void) snprintf(body, sizeof(body), "{\"error\":\"interaction_required\","
+                    "\"claims\":\"%s\"}", claims);
+    assert_int_equal(judge(400, body), AGAIN);
+    assert_str(failure.claims,
+               "{\"access_token\":{\"capolids\":{\"essential\":true}}}");
+
+    for (i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        (void) snprintf(body, sizeof(body), "{\"error\":\"invalid_grant\","
+                        "\"claims\":%s}", none[i]);
+        assert_int_equal(judge(400, body), AGAIN);
+        assert_int_equal(failure.claims.len, 0);
+    }
+
+    for (i = TI_OAUTH_CLAIMS_MAX; i <= TI_OAUTH_CLAIMS_MAX + 1; i++) {
+        (void) snprintf(body, sizeof(body), "{\"error\":\"invalid_grant\","
+                        "\"claims\":\"%0*d\"}", (int) i, 0);
+        assert_int_equal(judge(400, body), AGAIN);
+        assert_int_equal(failure.claims.len,
+                         i > TI_OAUTH_CLAIMS_MAX ? 0 : i);
+    }
+
+    (void) snprintf(body, sizeof(body), "{\"error\":\"interaction_required\","
+                    "\"claims\":\"%s\"}", claims);
+    unit.left = 0;
+    assert_int_equal(judge(400, body), TI_RESULT_INTERNAL_ERROR);
+    unit.left = SIZE_MAX;
 }
 
 
@@ -474,6 +568,8 @@ main(void)
         test(refuses_what_is_no_token),
         test(bounds_what_it_reads),
         test(goes_by_the_errors_name),
+        test(takes_tokens_of_an_exchange),
+        test(hears_what_else_is_asked_for),
         test(gives_nothing_up_on_doubt),
         test(hears_when_to_come_again),
         test(reads_replies_to_revocations),

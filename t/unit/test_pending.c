@@ -3,55 +3,12 @@
  * them.
  */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "record_make.h"
+#include "record_fixture.h"
 #include "ti_pending.h"
 
 
 #define NOW      1795286400
 #define INVALID  TI_RESULT_STATE_INVALID
-
-
-static ti_crypto_t   *crypto;
-static ti_keyring_t  *ring;
-
-
-static int
-set_up(void **state)
-{
-    crypto = ti_crypto_create();
-    ring = rm_ring(0);
-    rm_reset();
-
-    return crypto == NULL;
-}
-
-
-static int
-tear_down(void **state)
-{
-    ti_keyring_free(ring);
-    ti_crypto_free(crypto);
-    rm_reset();
-
-    return 0;
-}
-
-
-static int
-clean(void **state)
-{
-    rm_reset();
-
-    return 0;
-}
 
 
 static int
@@ -123,6 +80,14 @@ reads_changes(void **state)
                          parts.user, parts.provider, parts.device, &name),
                      TI_OK);
     assert_true(text_is(name, "ti:{" USER "}:c:outlook:" DEVICE));
+
+    /* no connection's: who hears of it forgets nothing */
+
+    assert_int_equal(ti_record_lock_name(&rm_pool, ti_str("ti:"), &parts,
+                                         &name), TI_OK);
+    assert_true(text_is(name, "ti:{" USER "}:l:outlook:" DEVICE));
+    assert_int_equal(ti_record_connection_parse(ti_str("ti:"), name, &parts),
+                     TI_DECLINED);
 
     assert_int_equal(ti_record_connection_parse(ti_null_str,
                          ti_str("{" USER "}:c:a_b-9:-"), &parts), TI_OK);

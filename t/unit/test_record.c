@@ -2,104 +2,10 @@
  * Token records: names, seal, open, re-wrap, each rule of the format page.
  */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "record_make.h"
+#include "record_fixture.h"
 
 
-#define TOKEN    "EwBwA8l6BAAU.abc-_~+/09=="
-
-#define RECONNECT  TI_RESULT_RECONNECT_REQUIRED
-#define CONNECT    TI_RESULT_CONNECTION_REQUIRED
-
-
-static ti_crypto_t   *crypto;
-static ti_keyring_t  *ring;
-
-
-static int
-set_up(void **state)
-{
-    crypto = ti_crypto_create();
-    ring = rm_ring(0);
-    rm_reset();
-
-    return crypto == NULL;
-}
-
-
-static int
-tear_down(void **state)
-{
-    ti_keyring_free(ring);
-    ti_crypto_free(crypto);
-    rm_reset();
-
-    return 0;
-}
-
-
-static int
-clean(void **state)
-{
-    rm_reset();
-
-    return 0;
-}
-
-
-static ti_result_t
-open_as(const ti_record_ref_t *ref, ti_str_t sealed, ti_record_t *record)
-{
-    const char   *why;
-    ti_result_t   result;
-
-    memset(record, 0, sizeof(ti_record_t));
-    why = NULL;
-
-    result = ti_record_open(crypto, &rm_pool, ring, ref, sealed, record, &why);
-
-    if (result != TI_RESULT_OK) {
-        assert_non_null(why);
-    }
-
-    return result;
-}
-
-
-static void
-expect(const char *what, const ti_record_ref_t *ref, ti_str_t sealed,
-    ti_result_t expected)
-{
-    ti_result_t  result;
-    ti_record_t  record;
-
-    result = open_as(ref, sealed, &record);
-
-    if (result != expected) {
-        fail_msg("%s: %s", what,
-                 (const char *) ti_result_info(result)->name.data);
-    }
-}
-
-
-static ti_record_t
-token_of(const char *token)
-{
-    ti_record_t  record;
-
-    memset(&record, 0, sizeof(ti_record_t));
-    record.token = ti_str_cstr(token);
-    record.expires = 1795290000;
-
-    return record;
-}
+#define CONNECT  TI_RESULT_CONNECTION_REQUIRED
 
 
 static ti_str_t
@@ -548,45 +454,6 @@ app_headers(void **state)
 }
 
 
-static void
-pending_and_refresh(void **state)
-{
-    rm_record_t      r;
-    ti_record_t      record;
-    ti_record_ref_t  ref;
-
-    ref = rm_ref();
-    ref.kind = TI_RECORD_REFRESH;
-    rm_record(&r, &ref, ti_str(TOKEN));
-    r.outer.header = rm_replace(r.outer.header, ",\"exp\":1795290000", "");
-    assert_int_equal(open_as(&ref, rm_wrap(&r), &record), TI_RESULT_OK);
-    assert_int_equal(record.expires, 0);
-
-    rm_record(&r, &ref, ti_str(TOKEN));
-    r.outer.header = rm_replace(r.outer.header, "1795290000", "0");
-    expect("refresh with exp 0", &ref, rm_wrap(&r), RECONNECT);
-
-    ref = rm_ref();
-    ref.kind = TI_RECORD_PENDING;
-    ref.gen = 0;
-    ref.cid = ti_null_str;
-    rm_record(&r, &ref, ti_str("{\"state\": \"x\"}"));
-    assert_int_equal(open_as(&ref, rm_wrap(&r), &record), TI_RESULT_OK);
-    assert_true(ti_str_eq(record.token, ti_str("{\"state\": \"x\"}")));
-
-    r.outer.header = rm_replace(r.outer.header, ",\"exp\":1795290000", "");
-    expect("pending without exp", &ref, rm_wrap(&r), RECONNECT);
-
-    rm_record(&r, &ref, ti_null_str);
-    expect("pending, empty", &ref, rm_wrap(&r), RECONNECT);
-
-    rm_record(&r, &ref, ti_str("{}"));
-    r.outer.header = rm_replace(r.outer.header, "{",
-                                "{\"cid\":\"" RM_CID "\",");
-    expect("pending with cid", &ref, rm_wrap(&r), RECONNECT);
-}
-
-
 /* What the hash itself says may be nonsense, too: sealed so or not. */
 
 static void
@@ -596,9 +463,9 @@ impossible_refs(void **state)
     ti_str_t         sealed;
     rm_record_t      r;
     ti_record_t      record;
-    ti_record_ref_t  refs[6];
+    ti_record_ref_t  refs[7];
 
-    for (i = 0; i < 6; i++) {
+    for (i = 0; i < 7; i++) {
         refs[i] = rm_ref();
     }
 
@@ -610,8 +477,10 @@ impossible_refs(void **state)
     refs[4].cid = ti_null_str;
     refs[5].kind = TI_RECORD_PENDING;
     refs[5].gen = 0;
+    refs[6].kind = TI_RECORD_PREVIOUS;
+    refs[6].gen = 0;
 
-    for (i = 0; i < 6; i++) {
+    for (i = 0; i < 7; i++) {
         rm_record(&r, &refs[i], ti_str(TOKEN));
         expect("impossible ref", &refs[i], rm_wrap(&r), RECONNECT);
 
@@ -639,7 +508,6 @@ main(void)
         cmocka_unit_test_teardown(header_rules, clean),
         cmocka_unit_test_teardown(inner_of_another, clean),
         cmocka_unit_test_teardown(app_headers, clean),
-        cmocka_unit_test_teardown(pending_and_refresh, clean),
         cmocka_unit_test_teardown(impossible_refs, clean)
     };
 

@@ -417,6 +417,7 @@ not_sealable(void **state)
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         ref = rm_ref();
         ref.kind = cases[i].kind;
+        memset(&record, 0, sizeof(record));
         record.token = ti_str(TOKEN);
         record.token_type = ti_str_cstr(cases[i].type);
         record.scope = ti_str_cstr(cases[i].scope);

@@ -126,6 +126,7 @@ vector_ref(const json_t *v, const ti_keyring_t *keys, subject_t *subject)
 
     ref->kind = ti_str_eq(kind, ti_str("access")) ? TI_RECORD_ACCESS
                 : ti_str_eq(kind, ti_str("refresh")) ? TI_RECORD_REFRESH
+                : ti_str_eq(kind, ti_str("previous")) ? TI_RECORD_PREVIOUS
                 : TI_RECORD_PENDING;
     ref->who.issuer = member(v, "issuer");
     ref->who.tenant = member(v, "tenant");
@@ -191,6 +192,7 @@ vector_sealed(const json_t *v, const ti_keyring_t *keys,
     record.token = member(v, "token");
     record.scope = member(v, "scope");
     record.expires = json_integer_value(json_object_get(v, "exp"));
+    record.issued = json_integer_value(json_object_get(v, "iat"));
 
     assert_int_equal(ti_record_seal(crypto, &rm_pool, &fixed_random, keys,
                                     &subject->ref, &record, &sealed), TI_OK);
@@ -210,7 +212,7 @@ vectors_open_and_come_out_alike(void **state)
     ti_keyring_t  *keys;
 
     keys = vector_ring();
-    assert_true(json_array_size(json_object_get(vectors, "records")) >= 6);
+    assert_true(json_array_size(json_object_get(vectors, "records")) >= 9);
 
     json_array_foreach(json_object_get(vectors, "records"), i, v) {
         vector_ref(v, keys, &subject);
@@ -225,6 +227,8 @@ vectors_open_and_come_out_alike(void **state)
         assert_true(ti_str_eq(record.scope, member(v, "scope")));
         assert_int_equal(record.expires,
                          json_integer_value(json_object_get(v, "exp")));
+        assert_int_equal(record.issued,
+                         json_integer_value(json_object_get(v, "iat")));
         assert_int_equal(record.token_type.len, 0);
     }
 

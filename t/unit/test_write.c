@@ -2,59 +2,17 @@
  * A connection's tokens as a command.
  */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "record_make.h"
+#include "record_fixture.h"
 #include "ti_write.h"
 
 
 #define NOW  INT64_C(1795286400)
 
 
-static ti_crypto_t    *crypto;
-static ti_keyring_t   *ring;
-
 static size_t          argc;
 static ti_str_t        argv[TI_WRITE_ARGS];
 static unsigned char   cid[TI_RECORD_CID_LEN];
 static unsigned char   user_key[TI_KEY_LEN] = { 1, 2, 3 };
-
-
-static int
-set_up(void **state)
-{
-    crypto = ti_crypto_create();
-    ring = rm_ring(0);
-    rm_reset();
-
-    return crypto == NULL;
-}
-
-
-static int
-tear_down(void **state)
-{
-    ti_keyring_free(ring);
-    ti_crypto_free(crypto);
-    rm_reset();
-
-    return 0;
-}
-
-
-static int
-clean(void **state)
-{
-    rm_reset();
-
-    return 0;
-}
 
 
 static ti_write_t
@@ -211,6 +169,87 @@ seals_both_tokens_and_the_account(void **state)
 }
 
 
+/* A renewal: of the same consent, and what was found of it stays. */
+
+static void
+renews(void **state)
+{
+    const char   *why;
+    ti_write_t    write;
+    ti_record_t   record;
+
+    write = connection();
+    write.refresh = ti_str("refresh-2");
+    write.previous = ti_str("refresh-1");
+    write.previous_expires = NOW + 600;
+    write.sealed_account = ti_str("as it was");
+    assert_int_equal(command(&write, "7"), TI_OK);
+
+    assert_true(field_is("account", "as it was"));
+    assert_true(ti_str_eq(argv[6], ti_str_cstr(rm_text("%lld",
+                              (long long) NOW + 90 * 86400))));
+
+    write.ref.kind = TI_RECORD_PREVIOUS;
+    assert_int_equal(ti_record_open(crypto, &rm_pool, ring, &write.ref,
+                                    field("previous"), &record, &why),
+                     TI_RESULT_OK);
+    assert_true(ti_str_eq(record.token, ti_str("refresh-1")));
+    assert_int_equal(record.expires, NOW + 600);
+    assert_int_equal(write.ref.gen, 8);
+
+    write.ref.kind = TI_RECORD_ACCESS;
+    assert_int_equal(ti_record_open(crypto, &rm_pool, ring, &write.ref,
+                                    field("access"), &record, &why),
+                     TI_RESULT_OK);
+    assert_int_equal(record.issued, NOW);
+
+    /* a new name of it counts for more than the old one */
+
+    write.account = ti_str("alice");
+    assert_int_equal(command(&write, "7"), TI_OK);
+    assert_false(field_is("account", "as it was"));
+    assert_non_null(field("account").data);
+
+    /* over, or none */
+
+    write.previous_expires = NOW;
+    assert_int_equal(command(&write, "7"), TI_OK);
+    assert_null(field("previous").data);
+    assert_non_null(field("refresh").data);
+
+    write.previous_expires = NOW + 600;
+    write.previous = ti_null_str;
+    assert_int_equal(command(&write, "7"), TI_OK);
+    assert_null(field("previous").data);
+
+    write.previous = ti_str("no token");
+    assert_int_equal(command(&write, "7"), TI_DECLINED);
+}
+
+
+static void
+marks(void **state)
+{
+    ti_str_t  name;
+
+    name = ti_str("ti:{u}:c:outlook:-");
+
+    assert_int_equal(ti_write_mark(&rm_pool, ti_str("ti:"), name, ti_str("7"),
+                                   ti_str("cid"), argv, &argc), TI_OK);
+    assert_int_equal(argc, 7);
+    assert_true(ti_str_eq(argv[0], ti_str("EVAL")));
+    assert_true(ti_str_eq(argv[2], ti_str("1")));
+    assert_true(ti_str_eq(argv[3], name));
+    assert_true(ti_str_eq(argv[4], ti_str("7")));
+    assert_true(ti_str_eq(argv[5], ti_str("ti:changes")));
+    assert_true(ti_str_eq(argv[6], ti_str("cid")));
+
+    rm_arena.left = 0;
+    assert_int_equal(ti_write_mark(&rm_pool, ti_str("ti:"), name, ti_str("7"),
+                                   ti_str("cid"), argv, &argc), TI_ERROR);
+}
+
+
 static void
 ends_with_the_refresh_token(void **state)
 {
@@ -286,6 +325,8 @@ main(void)
         test(writes_the_whole_connection),
         test(counts_on),
         test(seals_both_tokens_and_the_account),
+        test(renews),
+        test(marks),
         test(ends_with_the_refresh_token),
         test(declines_what_no_record_may_hold),
         test(says_when_something_ends)

@@ -113,7 +113,8 @@ def layers(v, label, inner=None, outer=None, **how):
         "ngx-token-injector seal v1", ctx,
         changed({**common, "kid": kid, "typ": "ti-record",
                  "cty": "JWE" if nested else "token", "ctx": b64u(ctx),
-                 "gen": v["gen"], "cid": v["cid"], "exp": v["exp"], **scope},
+                 "gen": v["gen"], "cid": v["cid"], "exp": v["exp"],
+                 "iat": v["iat"], **scope},
                 outer), payload, how.get("tag_len", 16))
     return of_user, of_server
 
@@ -129,8 +130,8 @@ def vector(name, **v):
     inner, outer = layers(v, name)
     device = device_name(v)
     user = user_name(v)
-    return {"name": name, **ref(v), "exp": v["exp"], "scope": v["scope"],
-            "token": v["token"], "user": user, "device": device,
+    return {"name": name, **ref(v), "exp": v["exp"], "iat": v["iat"],
+            "scope": v["scope"], "token": v["token"], "user": user, "device": device,
             "connection": f"{PREFIX}{{{user}}}:c:{v['provider']}:{device}",
             "ctx": b64u(context(v)), "inner": inner, "outer": outer}
 
@@ -162,7 +163,7 @@ def of_answer():
 ALICE = {"kind": "access", "issuer": "https://login.example.com/",
          "tenant": "contoso", "subject": "alice", "provider": "outlook",
          "gen": 7, "cid": b64u(fixed("cid", 16)), "user_key": "alice",
-         "exp": 1795290000, "scope": None,
+         "exp": 1795290000, "iat": None, "scope": None,
          "token": "EwBwA8l6BAAU." + "AbCdEfGh-_~+/09" * 8 + "=="}
 OTHER_CID = b64u(fixed("other cid", 16))
 RECONNECT, CONNECT = "reconnect-required", "connection-required"
@@ -181,6 +182,11 @@ VECTORS = [
                           "scope": "https://outlook.office365.com/.default"}),
     vector("pending", **{**ALICE, "kind": "pending", "gen": 0, "cid": None,
                          "token": '{"state":"x"}'}),
+    vector("issued", **{**ALICE, "gen": 8, "iat": 1795286400}),
+    vector("issued, app only", **{**ALICE, "user_key": None, "scope": "a b",
+                                  "iat": 1795286400}),
+    vector("previous", **{**ALICE, "kind": "previous", "gen": 8,
+                          "exp": 1795287000, "token": "1//0before"}),
 ]
 
 REFUSED = [
@@ -212,6 +218,10 @@ REFUSED = [
     refused("no exp", RECONNECT, outer={"exp": None}),
     refused("exp as text", RECONNECT, outer={"exp": "1795290000"}),
     refused("fractional exp", RECONNECT, outer={"exp": 1795290000.5}),
+    refused("previous without exp", RECONNECT, {"kind": "previous"},
+            {"kind": "previous", "exp": None}),
+    refused("previous for a refresh", RECONNECT, {"kind": "refresh"},
+            {"kind": "previous"}),
     refused("no inner layer", RECONNECT, nested=False),
     refused("tag of 15 bytes", RECONNECT, tag_len=15),
     refused("tag of 4 bytes", RECONNECT, tag_len=4),
