@@ -12,7 +12,6 @@
 #define TOKENCTL_LIFE_MAX    (UINT64_C(10) * 365 * 86400)
 #define TOKENCTL_SCOPE_MAX   4096
 #define TOKENCTL_PREFIX_MAX  128
-#define TOKENCTL_DEVICE_LEN  12             /* bytes, 16 characters */
 
 #define tokenctl_given(ctl, opt)  ((ctl)->value[TOKENCTL_OPT_##opt] != NULL)
 
@@ -264,18 +263,6 @@ tokenctl_check_who(tokenctl_t *ctl)
 }
 
 
-int
-tokenctl_device_valid(ti_str_t device)
-{
-    size_t         len;
-    unsigned char  raw[TOKENCTL_DEVICE_LEN];
-
-    return ti_str_eq(device, ti_str("-"))
-           || (device.len == ti_b64u_len(TOKENCTL_DEVICE_LEN)
-               && ti_b64u_decode(raw, &len, device) == TI_OK);
-}
-
-
 static tokenctl_exit_t
 tokenctl_check_device(tokenctl_t *ctl)
 {
@@ -283,7 +270,7 @@ tokenctl_check_device(tokenctl_t *ctl)
 
     device = ctl->value[TOKENCTL_OPT_DEVICE];
 
-    if (device != NULL && !tokenctl_device_valid(ti_str_cstr(device))) {
+    if (device != NULL && !ti_record_device_valid(ti_str_cstr(device))) {
         return tokenctl_fail(ctl, TOKENCTL_USAGE, "--device: 16 characters, "
                              "as tokenctl list shows them, or -");
     }

@@ -19,6 +19,7 @@ const ti_str_t  tokenctl_field_names[TOKENCTL_FIELD_LAST] = {
     [TOKENCTL_FIELD_STATE] = ti_string("state"),
     [TOKENCTL_FIELD_ACCESS] = ti_string("access"),
     [TOKENCTL_FIELD_REFRESH] = ti_string("refresh"),
+    [TOKENCTL_FIELD_PREVIOUS] = ti_string("previous"),
     [TOKENCTL_FIELD_ACCOUNT] = ti_string("account")
 };
 
@@ -118,65 +119,25 @@ tokenctl_connection_here(tokenctl_t *ctl, tokenctl_connection_t *conn)
 }
 
 
-/* Takes the literal off the front of s. */
-
-static int
-tokenctl_skip(ti_str_t *s, ti_str_t literal)
-{
-    if (s->len < literal.len
-        || !ti_str_eq(ti_str_from(s->data, literal.len), literal))
-    {
-        return 0;
-    }
-
-    s->data += literal.len;
-    s->len -= literal.len;
-
-    return 1;
-}
-
-
 ti_rc_t
 tokenctl_connection_parse(ti_str_t prefix, ti_str_t name,
     tokenctl_connection_t *conn)
 {
-    size_t                n;
-    ti_str_t              rest;
-    unsigned char         raw[TI_RECORD_USER_LEN];
-    const unsigned char  *colon;
+    ti_rc_t            rc;
+    ti_record_parts_t  parts;
+
+    rc = ti_record_connection_parse(prefix, name, &parts);
+    if (rc != TI_OK) {
+        return rc;
+    }
 
     memset(conn, 0, sizeof(tokenctl_connection_t));
 
     conn->name = name;
-    rest = name;
+    conn->provider = parts.provider;
+    conn->device = parts.device;
 
-    if (!tokenctl_skip(&rest, prefix) || !tokenctl_skip(&rest, ti_str("{"))
-        || rest.len < TI_RECORD_USER_LEN)
-    {
-        return TI_DECLINED;
-    }
-
-    conn->user = ti_str_from(rest.data, TI_RECORD_USER_LEN);
-
-    if (ti_b64u_decode(raw, &n, conn->user) != TI_OK
-        || !tokenctl_skip(&rest, conn->user)
-        || !tokenctl_skip(&rest, ti_str("}:c:")))
-    {
-        return TI_DECLINED;
-    }
-
-    colon = memchr(rest.data, ':', rest.len);
-    if (colon == NULL) {
-        return TI_DECLINED;
-    }
-
-    n = (size_t) (colon - rest.data);
-
-    conn->provider = ti_str_from(rest.data, n);
-    conn->device = ti_str_from(colon + 1, rest.len - n - 1);
-
-    return ti_record_provider_valid(conn->provider)
-           && tokenctl_device_valid(conn->device) ? TI_OK : TI_DECLINED;
+    return TI_OK;
 }
 
 

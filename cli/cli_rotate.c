@@ -35,6 +35,17 @@ static const char  tokenctl_rotate_script[] =
     "return 1\n";
 
 
+/* All that is sealed; a script's arguments have room for it. */
+
+static const tokenctl_field_t  tokenctl_rotate_fields[] = {
+    TOKENCTL_FIELD_ACCESS, TOKENCTL_FIELD_REFRESH, TOKENCTL_FIELD_PREVIOUS,
+    TOKENCTL_FIELD_ACCOUNT
+};
+
+#define TOKENCTL_ROTATE_FIELDS                                                \
+    (sizeof(tokenctl_rotate_fields) / sizeof(tokenctl_rotate_fields[0]))
+
+
 typedef struct {
     uint64_t  rotated;
     uint64_t  left;
@@ -115,8 +126,8 @@ static tokenctl_exit_t
 tokenctl_rotate_try(tokenctl_t *ctl, tokenctl_rotation_t *rotation,
     const tokenctl_connection_t *conn, int *changed)
 {
-    size_t            argc;
-    ti_str_t          argv[14];
+    size_t            i, argc;
+    ti_str_t          argv[5 + 3 * TOKENCTL_ROTATE_FIELDS];
     const char       *why;
     tokenctl_exit_t   rc;
 
@@ -130,16 +141,10 @@ tokenctl_rotate_try(tokenctl_t *ctl, tokenctl_rotation_t *rotation,
     argv[4] = conn->field[TOKENCTL_FIELD_GEN];
     argc = 5;
 
-    rc = tokenctl_rotate_field(ctl, conn, TOKENCTL_FIELD_ACCESS, argv, &argc,
-                               &why);
+    rc = TOKENCTL_DONE;
 
-    if (rc == TOKENCTL_DONE) {
-        rc = tokenctl_rotate_field(ctl, conn, TOKENCTL_FIELD_REFRESH, argv,
-                                   &argc, &why);
-    }
-
-    if (rc == TOKENCTL_DONE) {
-        rc = tokenctl_rotate_field(ctl, conn, TOKENCTL_FIELD_ACCOUNT, argv,
+    for (i = 0; rc == TOKENCTL_DONE && i < TOKENCTL_ROTATE_FIELDS; i++) {
+        rc = tokenctl_rotate_field(ctl, conn, tokenctl_rotate_fields[i], argv,
                                    &argc, &why);
     }
 

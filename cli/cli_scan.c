@@ -191,12 +191,7 @@ tokenctl_scan_step(tokenctl_t *ctl, ti_str_t cursor, ti_str_t pattern,
         ti_string("COUNT"), ti_string(TOKENCTL_SCAN_COUNT)
     };
 
-    rc = tokenctl_store_send(ctl, argv, 6);
-
-    if (rc == TOKENCTL_DONE) {
-        rc = tokenctl_store_reply(ctl, reply);
-    }
-
+    rc = tokenctl_store_ask(ctl, argv, 6, reply);
     if (rc != TOKENCTL_DONE) {
         return rc;
     }

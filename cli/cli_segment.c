@@ -90,12 +90,7 @@ tokenctl_rules_get(tokenctl_t *ctl, ti_str_t name, ti_str_t *value)
 
     const ti_str_t  argv[] = { ti_string("HGET"), ctl->name, name };
 
-    rc = tokenctl_store_send(ctl, argv, 3);
-
-    if (rc == TOKENCTL_DONE) {
-        rc = tokenctl_store_reply(ctl, &reply);
-    }
-
+    rc = tokenctl_store_ask(ctl, argv, 3, &reply);
     if (rc != TOKENCTL_DONE) {
         return rc;
     }
@@ -139,6 +134,7 @@ tokenctl_rules_fetch(tokenctl_t *ctl, ti_str_t name, tokenctl_rules_t *rules)
 
     memset(rules, 0, sizeof(tokenctl_rules_t));
     rules->provider = name;
+    value = ti_null_str;
 
     rc = tokenctl_rules_get(ctl, name, &value);
     if (rc != TOKENCTL_DONE) {
@@ -186,12 +182,7 @@ tokenctl_rules_names(tokenctl_t *ctl, redisReply **reply)
 
     const ti_str_t  argv[] = { ti_string("HKEYS"), ctl->name };
 
-    rc = tokenctl_store_send(ctl, argv, 2);
-
-    if (rc == TOKENCTL_DONE) {
-        rc = tokenctl_store_reply(ctl, reply);
-    }
-
+    rc = tokenctl_store_ask(ctl, argv, 2, reply);
     if (rc != TOKENCTL_DONE) {
         return rc;
     }

@@ -166,6 +166,18 @@ tokenctl_store_reply(tokenctl_t *ctl, redisReply **reply)
 }
 
 
+tokenctl_exit_t
+tokenctl_store_ask(tokenctl_t *ctl, const ti_str_t *argv, size_t argc,
+    redisReply **reply)
+{
+    tokenctl_exit_t  rc;
+
+    rc = tokenctl_store_send(ctl, argv, argc);
+
+    return rc == TOKENCTL_DONE ? tokenctl_store_reply(ctl, reply) : rc;
+}
+
+
 /*
  * hiredis frees what it sent without wiping it; a password is therefore sent
  * past it.  Nor is the text of a refusal repeated: of a command that a server
@@ -241,12 +253,7 @@ tokenctl_store_select(tokenctl_t *ctl)
                                               ctl->database))
     };
 
-    rc = tokenctl_store_send(ctl, argv, 2);
-
-    if (rc == TOKENCTL_DONE) {
-        rc = tokenctl_store_reply(ctl, &reply);
-    }
-
+    rc = tokenctl_store_ask(ctl, argv, 2, &reply);
     if (rc != TOKENCTL_DONE) {
         return rc;
     }
@@ -307,12 +314,7 @@ tokenctl_store_script(tokenctl_t *ctl, const ti_str_t *argv, size_t argc,
     redisReply       *reply;
     tokenctl_exit_t   rc;
 
-    rc = tokenctl_store_send(ctl, argv, argc);
-
-    if (rc == TOKENCTL_DONE) {
-        rc = tokenctl_store_reply(ctl, &reply);
-    }
-
+    rc = tokenctl_store_ask(ctl, argv, argc, &reply);
     if (rc != TOKENCTL_DONE) {
         return rc;
     }

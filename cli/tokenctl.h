@@ -147,7 +147,6 @@ const tokenctl_option_t *tokenctl_option(tokenctl_opt_t opt);
 /* cli_check.c: the values to what they mean */
 
 tokenctl_exit_t tokenctl_options_check(tokenctl_t *ctl);
-int tokenctl_device_valid(ti_str_t device);
 
 
 /* cli_message.c */
@@ -224,6 +223,10 @@ tokenctl_exit_t tokenctl_store_send(tokenctl_t *ctl, const ti_str_t *argv,
 /* the next reply, the caller's to free; it may be Redis' error */
 tokenctl_exit_t tokenctl_store_reply(tokenctl_t *ctl, redisReply **reply);
 
+/* both, where nothing else is under way */
+tokenctl_exit_t tokenctl_store_ask(tokenctl_t *ctl, const ti_str_t *argv,
+    size_t argc, redisReply **reply);
+
 /* says what Redis' error means; the reply is not freed */
 tokenctl_exit_t tokenctl_store_refused(tokenctl_t *ctl,
     const redisReply *reply);
@@ -248,13 +251,13 @@ typedef enum {
     TOKENCTL_FIELD_STATE,
     TOKENCTL_FIELD_ACCESS,
     TOKENCTL_FIELD_REFRESH,
+    TOKENCTL_FIELD_PREVIOUS,
     TOKENCTL_FIELD_ACCOUNT,
     TOKENCTL_FIELD_LAST
 } tokenctl_field_t;
 
 typedef struct {
     ti_str_t     name;
-    ti_str_t     user;
     ti_str_t     provider;
     ti_str_t     device;
 

@@ -26,6 +26,15 @@ my @people = map { person("user$_") } 1 .. 30;
 $_->connect("token-$_->{sub}", refresh => "refresh-$_->{sub}") for @people;
 put_connection(who => ['', '', ''], provider => 'mailer', access => 'app');
 
+for my $one (@people) {
+    my $is = redis_hash(name_of($one));
+
+    redis('HSET', name_of($one), previous => record_seal(
+        kind => 'previous', who => $one->who(), provider => 'outlook',
+        user_key => $one->user_key(), gen => $is->{gen}, cid => $is->{cid},
+        expires => time() + 600, token => "previous-$one->{sub}"));
+}
+
 is(ok_run('rotate', store()), "0 rotated, 0 left\n", 'nothing to do');
 
 my %before = map { $_ => redis_hash($_) } names();
@@ -47,10 +56,13 @@ my $same = 1;
 for my $name (names()) {
     my ($was, $is) = ($before{$name}, redis_hash($name));
 
-    $same &&= $is->{$_} eq $was->{$_} for grep { !/access|refresh/ } keys %$was;
+    $same &&= $is->{$_} eq $was->{$_} for grep { !/access|refresh|previous/ }
+                                              keys %$was;
     $same &&= keys %$is == keys %$was;
     $same &&= payload($is->{$_}) eq payload($was->{$_}, 'old')
-        for grep { defined $is->{$_} } qw(access refresh);
+        for grep { defined $is->{$_} } qw(access refresh previous);
+    $same &&= !grep { $is->{$_} eq $was->{$_} }
+              grep { defined $is->{$_} } qw(access refresh previous);
     $same &&= redis('PEXPIRETIME', $name) == $end{$name};
 }
 ok($same, 'payload, gen, cid, every other field and the expiry stay');
