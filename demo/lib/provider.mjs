@@ -11,6 +11,8 @@ import { Provider, errors } from 'oidc-provider';
 
 import { BROWSER, body, listen, origin, reply } from './http.mjs';
 
+export { errors };
+
 const generateKeyPair = promisify(crypto.generateKeyPair);
 
 const HOUR = 3600;
@@ -37,14 +39,16 @@ const KEY_PAIRS = {
 // accessTokenTTL: seconds, of opaque tokens
 // before: is given every request, and may take its time
 // more: features of oidc-provider
+// extend: is given the oidc-provider, to add to it
 //
-// rotate(keys) takes the place of all keys so far.  requests are the URLs that
+// rotate(keys) takes the place of all keys so far, life(seconds) of
+// accessTokenTTL for users' tokens from then on.  requests are the URLs that
 // others than browsers asked for; issued are the opaque tokens: { what, account,
 // token }.
 export async function startProvider({
     accounts, clients, scopes, resource, keys, algorithms,
     path = '', port, tls, routes: { admin, ...routes } = {},
-    accessTokenTTL = HOUR, before, more,
+    accessTokenTTL = HOUR, before, more, extend,
 }) {
     const settings = {
         adapter: memory(),
@@ -52,7 +56,7 @@ export async function startProvider({
         cookies: { keys: [crypto.randomBytes(32).toString('base64url')] },
         scopes,
         routes,
-        ...behaviour(accounts, accessTokenTTL),
+        ...behaviour(accounts, accessTokenTTL, () => seconds),
         interactions: {
             url: (ctx, { uid }) => `${path}${INTERACTION}${uid}`,
         },
@@ -62,6 +66,7 @@ export async function startProvider({
     };
     const requests = [];
     const issued = [];
+    let seconds = accessTokenTTL;
     const tenant = { consented: admin === undefined };
     let provider;
     let protocol;
@@ -83,6 +88,7 @@ export async function startProvider({
             features: { ...features(resource, { alg, kid }), ...more },
             jwks: { keys: next },
         });
+        extend?.(provider);
         protocol = provider.callback();
 
         for (const what of ['access_token', 'refresh_token',
@@ -126,7 +132,11 @@ export async function startProvider({
         }
     }
 
-    return { issuer, server, requests, issued, rotate };
+    function life(next) {
+        seconds = next;
+    }
+
+    return { issuer, server, requests, issued, rotate, life };
 }
 
 // Not generateKeyPairSync(): its job is left to the garbage collector, which in
@@ -136,7 +146,7 @@ export async function signingKey(alg = 'RS256', kid = crypto.randomUUID()) {
     return { ...privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid };
 }
 
-function behaviour(accounts, accessTokenTTL) {
+function behaviour(accounts, accessTokenTTL, life) {
     return {
         findAccount: (ctx, id) => accounts[id] && {
             accountId: id,
@@ -157,7 +167,7 @@ function behaviour(accounts, accessTokenTTL) {
         },
         ttl: {
             AccessToken: (ctx, token) => (
-                token.resourceServer?.accessTokenTTL ?? accessTokenTTL
+                token.resourceServer?.accessTokenTTL ?? life()
             ),
             AuthorizationCode: 60,
             ClientCredentials: accessTokenTTL,

@@ -14,6 +14,7 @@
 //                        its keys
 //     clients, scopes, routes, accessTokenTTL
 //                        as of startProvider(), for a third party
+//     exchanges          an issuer, whose JWTs it takes for tokens of its own
 //     service            a port: the service that introspects its tokens
 //
 // control:
@@ -38,6 +39,7 @@ import { mailboxes } from '../../demo/lib/mail.mjs';
 import { signingKey, startProvider } from '../../demo/lib/provider.mjs';
 import { startService } from '../../demo/lib/service.mjs';
 import { basic, discover, obtainTokens } from '../../demo/lib/user.mjs';
+import { exchanges } from './exchange.mjs';
 
 const AUDIENCE = 'api://search';
 const SCOPE = 'search';
@@ -97,6 +99,7 @@ const issuer = await startProvider({
         response_types: [],
     }))],
     more: { clientCredentials: { enabled: true }, dPoP: { enabled: true } },
+    extend: config.exchanges && exchanges(config.exchanges),
 });
 
 const service = config.service && await startService(

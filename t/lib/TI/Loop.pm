@@ -38,6 +38,13 @@ sub add {
     return $loop->{streams}{$stream->{fd}} = $stream;
 }
 
+# after(seconds, sub { … }): whatever becomes of any stream meanwhile
+sub after {
+    my ($loop, $seconds, $run) = @_;
+
+    push @{$loop->{timers}}, [time() + $seconds, $run];
+}
+
 sub run {
     my ($loop) = @_;
 
@@ -50,6 +57,8 @@ sub run {
 
 sub turn {
     my ($loop) = @_;
+
+    $loop->expire() if @{$loop->{timers}};
 
     my $now = time();
     my $wait = 1;
@@ -73,6 +82,11 @@ sub turn {
         }
     }
 
+    for my $timer (@{$loop->{timers}}) {
+        my $left = $timer->[0] - $now;
+        $wait = $left > 0 ? $left : 0 if $left < $wait;
+    }
+
     my ($r, $w) = IO::Select->select($rd, $wr, undef, $wait);
 
     for my $fh (@{$w || []}) {
@@ -89,6 +103,16 @@ sub turn {
             $s->readable() if $s->{socket} == $fh;
         }
     }
+}
+
+sub expire {
+    my ($loop) = @_;
+
+    my $now = time();
+    my @due = grep { $_->[0] <= $now } @{$loop->{timers}};
+
+    @{$loop->{timers}} = grep { $_->[0] > $now } @{$loop->{timers}};
+    $_->[1]->() for @due;
 }
 
 

@@ -18,7 +18,7 @@ our @EXPORT = qw(
     error_log access_log
     log_like log_unlike log_count wait_log expect_log secrets_absent
 );
-our @EXPORT_OK = qw(nginx_check);
+our @EXPORT_OK = qw(nginx_check nginx_children);
 
 my ($pid, @expected, $started);
 
@@ -119,21 +119,28 @@ sub nginx_signal {
     kill($signal => $pid);
 }
 
-# the workers' process ids; those about to leave are not among them
+# the workers' process ids, of another master if said; those about to leave
+# are not among them
 sub nginx_workers {
-    my @workers = sort { $a <=> $b } grep { !_leaving($_) } _children();
+    my ($master) = @_;
+
+    my @workers = sort { $a <=> $b }
+                  grep { !_leaving($_) } nginx_children($master);
 
     return @workers;
 }
 
-sub _children {
+sub nginx_children {
+    my ($master) = @_;
+
     my @children;
 
     for my $stat (glob '/proc/[0-9]*/stat') {
         my $line = _proc($stat) // next;
         my ($child, $state, $parent) = $line =~ /^(\d+) \(.*\) (\S) (\d+)/s
             or next;
-        push @children, $child if $parent == $pid && $state ne 'Z';
+        push @children, $child
+            if $parent == ($master // $pid) && $state ne 'Z';
     }
 
     return @children;
@@ -173,7 +180,7 @@ sub nginx_reload {
     wait_for(sub { !grep { $old{$_} } nginx_workers() },
              'the old workers to stop accepting', 10);
     if ($opt{wait_old}) {
-        wait_for(sub { !grep { $old{$_} } _children() },
+        wait_for(sub { !grep { $old{$_} } nginx_children() },
                  'the old workers to end', 15);
     }
 }

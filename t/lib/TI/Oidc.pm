@@ -18,7 +18,8 @@ package TI::Oidc;
 #
 #     my $vendor = oidc('vendor', clients => [{ client_id => … }], scopes =>
 #                       [qw(openid offline_access)], routes => { … },
-#                       accessTokenTTL => 60, service => 1);
+#                       accessTokenTTL => 60, service => 1,
+#                       exchanges => $corp->url());
 #
 #     $vendor->browse($url, $redirect_uri, 'alice')
 #                                 what alice's browser comes back with, a hash
@@ -108,7 +109,7 @@ sub start {
         },
         $p->{service} ? (service => $p->{service} + 0) : (),
         map { $p->{$_} ? ($_ => $p->{$_}) : () }
-            qw(algorithms clients scopes routes accessTokenTTL),
+            qw(algorithms clients scopes routes accessTokenTTL exchanges),
     }));
 
     $p->{pid} = spawn(testdir() . "/oidc-$p->{name}.log", 'node',

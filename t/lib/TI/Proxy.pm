@@ -6,18 +6,14 @@ use strict;
 use warnings;
 
 use Exporter qw(import);
-use IO::Select ();
 use IO::Socket::INET ();
 use IO::Socket::UNIX ();
-use JSON::PP ();
-use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 
-use TI::Env qw(testdir port define patience fork_server end_process at_end);
+use TI::Control qw(controlled);
+use TI::Env qw(testdir port define wait_for);
 use TI::Redis qw(redis_sock);
 
 our @EXPORT = qw(proxy);
-
-my $json = JSON::PP->new->latin1;
 
 # proxy(name => 'PROXY', to => unix socket or port): listening on
 # 127.0.0.1:%%PROXY%% and unix:%%PROXY_SOCK%%, Redis behind it by default
@@ -41,15 +37,9 @@ sub proxy {
     die "proxy: $!\n" if grep { !defined } @listeners;
     chmod(0777, $p->{sock});
 
-    my ($ours, $theirs) = IO::Socket::UNIX->socketpair(
-        AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "proxy: $!\n";
-
-    $p->{pid} = fork_server(sub {
-        close($ours);
-        TI::Proxy::Child->new($p)->serve($theirs, @listeners);
-    });
-    $p->{control} = $ours;
-    at_end(sub { end_process($p->{pid}, 'TERM') });
+    $p->{server} = controlled(sub {
+        TI::Proxy::Child->new($p, @listeners)
+    }, @listeners);
 
     return $p;
 }
@@ -91,66 +81,82 @@ sub stats { $_[0]->_tell({ stats => 1 }) }
 # stats() begin anew
 sub forget { $_[0]->_tell({ forget => 1 }) }
 
-sub _tell {
-    my ($p, $what) = @_;
+# aim(what => regular expression, …): what is done when a command comes whose
+# words, joined by spaces, look like that
+#   skip => n         not to the first n of them
+#   times => n        to one, unless said
+#   at => before      when it has come, and before Redis sees it
+#         executed    when Redis has done it, and before its reply is seen
+#         after       when its reply is sent
+#   do => kill        the process whose connection it is; not over TCP
+#         cut         the connection, both sides
+#         hold        it goes on that many seconds later: for => seconds
+#   refuse => seconds connections are closed as they come, for so long
+# Returns a number for fired().
+sub aim {
+    my ($p, $what, %opt) = @_;
 
-    my $line = $json->encode($what) . "\n";
-    (syswrite($p->{control}, $line) // 0) == length $line
-        or die "proxy: $!\n";
-
-    my $answer = '';
-    while ($answer !~ /\n\z/) {
-        IO::Select->new($p->{control})->can_read(10 * patience())
-            or die "proxy: no answer\n";
-        sysread($p->{control}, $answer, 1 << 20, length $answer)
-            or die "proxy: gone\n";
-    }
-
-    return $json->decode($answer);
+    return $p->_tell({ aim => { what => "$what", skip => 0, times => 1,
+                                at => 'before', do => 'cut', %opt } });
 }
+
+# fired(number): how often it did
+sub fired {
+    my ($p, $n) = @_;
+
+    return $p->_tell({ fired => 1 })->[$n];
+}
+
+sub wait_fired {
+    my ($p, $n, $seconds) = @_;
+
+    wait_for(sub { $p->fired($n) }, 'the proxy to see what it waits for',
+             $seconds);
+}
+
+# no aims any more
+sub calm { $_[0]->_tell({ calm => 1 }) }
+
+sub _tell { $_[0]{server}->tell($_[1]) }
 
 
 package TI::Proxy::Child;
 
-use POSIX ();
 use Time::HiRes qw(time);
 
 use TI::Loop;
+use TI::Peer qw(peer_pid);
 
 sub new {
-    my ($class, $p) = @_;
+    my ($class, $p, @listeners) = @_;
 
-    return bless {
+    my $self = bless {
         to => $p->{to}, mode => 'pass', value => undef, pairs => {},
-        accepted => 0, writes => 0, commands => [],
-        loop => TI::Loop->new(),
+        accepted => 0, writes => 0, commands => [], aims => [], fired => [],
+        refuse => 0, loop => TI::Loop->new(),
     }, $class;
-}
 
-sub serve {
-    my ($self, $control, @listeners) = @_;
+    $self->{loop}->listen($_, sub { $self->accept(@_) }) for @listeners;
 
-    my $loop = $self->{loop};
-    my $buffer = '';
-
-    $loop->add($control, sub {
-        my ($stream, $bytes) = @_;
-
-        $buffer .= $bytes;
-        while ($buffer =~ s/^(.*)\n//) {
-            my $answer = $self->obey($json->decode($1));
-            $stream->send($json->encode($answer) . "\n");
-        }
-    }, sub { POSIX::_exit(0) });
-
-    $loop->listen($_, sub { $self->accept(@_) }) for @listeners;
-    $loop->run();
+    return $self;
 }
 
 sub obey {
     my ($self, $what) = @_;
 
     my @pairs = values %{$self->{pairs}};
+
+    if ($what->{aim}) {
+        push @{$self->{aims}}, { %{$what->{aim}}, n => @{$self->{fired}} + 0 };
+        push @{$self->{fired}}, 0;
+        return $#{$self->{fired}};
+    }
+    return $self->{fired} if $what->{fired};
+
+    if ($what->{calm}) {
+        $self->{aims} = [];
+        return {};
+    }
 
     if (defined $what->{mode}) {
         @$self{qw(mode value)} = @$what{qw(mode value)};
@@ -177,14 +183,15 @@ sub accept {
     my ($self, $socket) = @_;
 
     $self->{accepted}++;
-    return if $self->{mode} eq 'refuse';
+    return if $self->{mode} eq 'refuse' || time() < $self->{refuse};
 
     my $server = $self->{to} =~ m{^/}
         ? IO::Socket::UNIX->new(Peer => $self->{to})
         : IO::Socket::INET->new(PeerAddr => "127.0.0.1:$self->{to}");
     return if !$server;
 
-    my $pair = { sent => 0, asked => '' };
+    my $pair = { sent => 0, asked => '', due => [], answered => '',
+                 passed => 0 };
     my $id = "$pair";
     $self->{pairs}{$id} = $pair;
 
@@ -201,8 +208,9 @@ sub from_client {
 
     $pair->{asked} .= $bytes;
     my ($n, $counts) = (0, 0);
-    while (my $command = _take_command(\$pair->{asked})) {
+    while (my ($command, $raw) = _take_command(\$pair->{asked})) {
         $n++;
+        $self->pass($pair, $command, $raw);
         next if "@$command[0, -1]" =~ /^(?:SUBSCRIBE|PING) /
                 || "@$command[0 .. $#$command && 1]" =~ /^HMGET \S*segments$/;
         push @{$self->{commands}}, $command;
@@ -210,18 +218,121 @@ sub from_client {
     }
     $self->{writes} += $counts;
 
-    if ($self->{mode} eq 'reply') {
-        $pair->{client}->send($self->{value} x $n);
-    } elsif ($self->{mode} ne 'swallow') {
-        $pair->{server}->send($bytes);
+    $pair->{client}->send($self->{value} x $n) if $self->{mode} eq 'reply';
+}
+
+# one command to Redis; what is aimed at it waits for its reply
+sub pass {
+    my ($self, $pair, $command, $raw) = @_;
+
+    return if $self->{mode} =~ /^(?:reply|swallow)$/ || $pair->{over};
+
+    $pair->{pushes} = 1 if $command->[0] eq 'SUBSCRIBE';
+    my $aim = $self->aimed($command);
+
+    if ($aim && $aim->{at} eq 'before') {
+        return $self->fire($aim, $pair) if $aim->{do} ne 'hold';
+        $self->fire($aim, $pair);
+        $pair->{server}->send(\$aim->{for});
+        undef $aim;
     }
+
+    push @{$pair->{due}}, $aim if !$pair->{pushes};
+    $pair->{server}->send($raw);
+}
+
+sub aimed {
+    my ($self, $command) = @_;
+
+    return if !@{$self->{aims}};
+    my $words = join ' ', @$command;
+
+    for my $aim (@{$self->{aims}}) {
+        next if $aim->{times} <= 0 || $words !~ /$aim->{what}/s;
+        next if $aim->{skip}-- > 0;
+        $aim->{times}--;
+        return $aim;
+    }
+
+    return undef;
+}
+
+sub fire {
+    my ($self, $aim, $pair) = @_;
+
+    $self->{fired}[$aim->{n}]++;
+    $self->{refuse} = time() + $aim->{refuse} if $aim->{refuse};
+    return if $aim->{do} eq 'hold';
+
+    # what came before it arrives
+    for my $stream (@$pair{qw(server client)}) {
+        $stream->flush() while @{$stream->{queue}} && !ref $stream->{queue}[0];
+    }
+    $pair->{over} = 1;
+    if ($aim->{do} eq 'kill') {
+        my $pid = peer_pid($pair->{client}{socket});
+        kill(KILL => $pid) if $pid;
+    }
+    $pair->{client}->close();
 }
 
 sub from_server {
     my ($self, $pair, $bytes) = @_;
 
+    return if $pair->{over};
+    return $self->reply($pair, $bytes) if $pair->{pushes};
+
+    my $out = '';
+    $pair->{answered} .= $bytes;
+
+    while (defined(my $raw = _take_reply(\$pair->{answered}))) {
+        my $aim = shift @{$pair->{due}};
+        my $rest = substr($raw, $pair->{passed});
+        $pair->{passed} = 0;
+
+        if ($aim) {
+            $self->reply($pair, $out);
+            $self->replied($pair, $aim, $rest);
+            return if $pair->{over};
+            $out = '';
+        } else {
+            $out .= $rest;
+        }
+    }
+
+    # half a reply goes on at once, unless it is aimed at
+    if (!$pair->{due}[0]) {
+        $out .= substr($pair->{answered}, $pair->{passed});
+        $pair->{passed} = length $pair->{answered};
+    }
+    $self->reply($pair, $out);
+}
+
+sub replied {
+    my ($self, $pair, $aim, $raw) = @_;
+
+    if ($aim && $aim->{at} eq 'executed') {
+        $self->fire($aim, $pair);
+        return if $aim->{do} ne 'hold';
+        $pair->{client}->send(\$aim->{for});
+    }
+    $self->reply($pair, $raw);
+
+    if ($aim && $aim->{at} eq 'after') {
+        $pair->{client}->advance(time());
+        $pair->{client}->flush() if @{$pair->{client}{queue}};
+        $self->fire($aim, $pair);
+    }
+}
+
+# to the client, as the mode has it
+sub reply {
+    my ($self, $pair, $bytes) = @_;
+
     my ($mode, $value) = @$self{qw(mode value)};
     my $client = $pair->{client};
+
+    return if !length $bytes;
 
     if ($mode eq 'delay') {
         $client->send({ at => time() + $value }, $bytes);
@@ -239,7 +350,7 @@ sub from_server {
     }
 }
 
-# one whole command, as a reference to its words
+# one whole command, as a reference to its words, and its bytes
 sub _take_command {
     my ($buffer) = @_;
 
@@ -255,9 +366,41 @@ sub _take_command {
         push @words, substr($$buffer, $at, $1);
         $at += $1 + 2;
     }
-    $$buffer = substr($$buffer, $at);
 
-    return \@words;
+    return (\@words, substr($$buffer, 0, $at, ''));
+}
+
+# one whole reply's bytes; of what is none, all
+sub _take_reply {
+    my ($buffer) = @_;
+
+    return undef if !length $$buffer;
+
+    my $end = $$buffer =~ /^[-+:\$*]/ ? _reply_end($buffer, 0)
+                                      : length $$buffer;
+
+    return defined $end ? substr($$buffer, 0, $end, '') : undef;
+}
+
+sub _reply_end {
+    my ($buffer, $at) = @_;
+
+    my $line = index($$buffer, "\r\n", $at);
+    return undef if $line < 0;
+
+    my $type = substr($$buffer, $at, 1);
+    my $n = substr($$buffer, $at + 1, $line - $at - 1);
+    $at = $line + 2;
+
+    return $at if $type !~ /[\$*]/ || $n < 0;
+    if ($type eq '$') {
+        return length $$buffer < $at + $n + 2 ? undef : $at + $n + 2;
+    }
+    for (1 .. $n) {
+        $at = _reply_end($buffer, $at) // return undef;
+    }
+
+    return $at;
 }
 
 

@@ -24,7 +24,8 @@ sub redis_sock { testdir() . '/redis.sock' }
 sub redis_port { port('redis') }
 
 # redis_start(password => …, acl => [lines of an ACL file], args => […]):
-# returns when it answers.  Once stopped it can be started again, empty.
+# returns when it answers, or with wait => 0 at once.  Once stopped it can be
+# started again, empty unless the arguments say otherwise.
 sub redis_start {
     my (%opt) = @_;
 
@@ -49,6 +50,8 @@ sub redis_start {
                  '--unixsocketperm', '777', '--save', '', '--appendonly',
                  'no', '--dir', $dir, '--daemonize', 'no',
                  '--enable-debug-command', 'yes', @args);
+
+    return $pid if !($opt{wait} // 1);
 
     wait_for(sub {
         die "redis-server did not start\n" if !alive($pid);

@@ -59,6 +59,8 @@ package TI::Test;
 #                 %%REDIS_PORT%%
 # TI/Proxy.pm     my $p = proxy(); %%PROXY%% is its port, %%PROXY_SOCK%%
 #                 $p->mode(delay => 0.1), inject, drop, stats, forget
+#                 $p->aim(qr/command/, at => 'before', do => 'kill'), fired,
+#                 wait_fired, calm: to strike at one command
 # TI/Upstream.pm  my $up = upstream(); %%UPSTREAM%% is its address
 #                 my $two = upstream('two'); %%UPSTREAM_two%%
 #                 $up->calls, requests, last, forget, wait_calls(n), ended,
@@ -76,6 +78,10 @@ package TI::Test;
 # TI/Tls.pm       to be used by name: authority, certificate; an issuer's
 #                 $idp->front()->certificate_is, handshakes
 # TI/Resolver.pm  by name: resolver, resolved, resolver_release: names *.test
+# TI/Rotator.pm   by name: rotator(…), a third party whose refresh tokens are
+#                 good once and whose token endpoint misbehaves to order
+# TI/Nodes.pm     by name: nodes_start(text), two nodes of two workers
+# TI/Load.pm      by name: burst([requests]), load(sub { … }): many at a time
 # TI/Http.pm      get, post, http, http_raw, parallel: TI::Http::Response
 #                 my $c = connection(); $c->send, request, pipeline,
 #                 response, closed, close, abort
