@@ -4,6 +4,8 @@
 #              (default) or a plain source tree
 # JOBS         compilers at a time
 # V=1          show the commands
+# SOAK_MINUTES, SOAK_LIFE (seconds, of a token), SOAK_CONNECTIONS, SOAK_TIMES
+#              how much of it "make soak" is
 
 SHELL = /bin/bash
 .DELETE_ON_ERROR:
@@ -15,6 +17,10 @@ NGINX_SRC ?= /usr/share/nginx/src
 NGINX_OPTIONS ?= --with-compat
 JOBS ?= $(shell n=$$(nproc); echo $$((n < 2 ? n : 2)))
 FUZZ_SECONDS ?= 60
+SOAK_TIMES ?= 50
+SOAK_MINUTES ?= 60
+SOAK_CONNECTIONS ?= 10000
+SOAK_LIFE ?= 600
 PROVE ?= prove -j2 -It/lib
 TESTS ?= $(wildcard t/*/*.t)
 
@@ -44,7 +50,7 @@ Q = $(if $(V),,@)
 SAY = $(if $(V),@:,@echo "  $@")
 
 .PHONY: all deps dev-deps module tokenctl unit fuzz-replay fuzz interop \
-	test demo bench lint asan valgrind coverage install install-module \
+	test soak demo bench lint asan valgrind coverage install install-module \
 	install-tools deb deb-deps trixie clean help FORCE \
 	lint-style lint-gcc lint-cppcheck lint-clang
 
@@ -313,6 +319,21 @@ test: ## everything, from nothing; the exit code is the verdict
 		failed="$$failed e2e"; \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi
 
+
+# the long forms of what "make test" does in short
+soak: ## herds, crashes and an hour of expiries, with figures
+	@$(MAKE) --no-print-directory deps module
+	@failed=; \
+	HERD=500 HERD_ROUNDS=$(SOAK_TIMES) \
+		prove -v -It/lib t/nginx/150-herd.t || failed="$$failed herd"; \
+	CRASHES=$(SOAK_TIMES) \
+		prove -v -It/lib t/nginx/154-crash-points.t || \
+		failed="$$failed crashes"; \
+	SOAK_MINUTES=$(SOAK_MINUTES) SOAK_LIFE=$(SOAK_LIFE) \
+		SOAK_CONNECTIONS=$(SOAK_CONNECTIONS) \
+		SOAK_RESTARTS=2 SOAK_RELOADS=10 \
+		prove -v -It/lib t/nginx/156-soak.t || failed="$$failed soak"; \
+	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi
 
 asan: deps dev-deps ## the nginx tests on a sanitized nginx
 	JOBS=$(JOBS) t/asan.sh

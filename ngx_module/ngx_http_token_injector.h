@@ -122,6 +122,7 @@ struct ngx_http_token_injector_ctx_s {
 
     /* refresh */
 
+    uint64_t                              seen;      /* gen; 0: none */
     ti_result_t                           fetched;
     ngx_msec_t                            late;      /* it waits until then */
     ngx_uint_t                            rounds;
@@ -141,6 +142,14 @@ struct ngx_http_token_injector_ctx_s {
     ngx_http_handler_pt                   handler;   /* the location's */
     ngx_int_t                           (*create_request)(
                                               ngx_http_request_t *r);
+    ngx_int_t                           (*reinit_request)(
+                                              ngx_http_request_t *r);
+    ngx_int_t                           (*process_header)(
+                                              ngx_http_request_t *r);
+    ngx_int_t                             phase;     /* of the steps */
+    uint64_t                              unwanted;  /* gen of a token that
+                                                        was refused; 0: none */
+    ti_str_t                              claims_wanted; /* JSON, of a user */
 
     /* keep */
 
@@ -167,8 +176,13 @@ struct ngx_http_token_injector_ctx_s {
     unsigned                              lacks_token:1;
     unsigned                              waits_token:1;
     unsigned                              told:1;
+    unsigned                              retried:1;    /* after a 401 */
+    unsigned                              asks_claims:1;
+    unsigned                              again:1;      /* as if no upstream
+                                                           had answered */
     unsigned                              cacheable:1;  /* has a digest */
     unsigned                              asked:1;      /* for the answer */
+    unsigned                              stale:1;      /* that one is */
     unsigned                              keepable:1;   /* as requests go */
     unsigned                              keep:1;
     unsigned                              kept_now:1;
@@ -200,7 +214,7 @@ typedef struct {
     ngx_queue_t                           awaiting;  /* contexts, for keys */
     ngx_event_t                           look;      /* is there news? */
     ngx_event_t                           refresh;   /* of keys */
-    ngx_connection_t                      dummy;     /* for those two */
+    ngx_connection_t                      dummy;     /* of all timers */
 } ngx_http_token_injector_worker_t;
 
 
@@ -268,14 +282,41 @@ void ngx_http_token_injector_admit(ngx_http_token_injector_ctx_t *ctx,
 u_char *ngx_http_token_injector_user_key(ngx_http_token_injector_ctx_t *ctx);
 json_t *ngx_http_token_injector_claims(ngx_http_token_injector_ctx_t *ctx);
 
+/*
+ * Renewal: a fresh token, once for all who need it.
+ *
+ * lacking(), ended(): the request has no token to use, since there is none or
+ * none that opens, or since what there is has had its time.  NGX_OK: the step
+ * that brings one will be taken; else what refuse() said.
+ *
+ * ahead() begins one that nobody waits for: the token in hand is good still,
+ * or the third party refused it.
+ */
+
+ngx_int_t ngx_http_token_injector_lacking(ngx_http_token_injector_ctx_t *ctx,
+    ti_result_t result, const char *why);
+ngx_int_t ngx_http_token_injector_ended(ngx_http_token_injector_ctx_t *ctx,
+    const char *why);
+void ngx_http_token_injector_renew_ahead(ngx_http_token_injector_ctx_t *ctx);
+void ngx_http_token_injector_renew_leave(ngx_http_token_injector_ctx_t *ctx);
+
+/*
+ * The request, whose answer was taken back, goes on: with another that is
+ * there, else at the step that asks the store.  Not from within a call of its
+ * upstream.
+ */
+
+void ngx_http_token_injector_again(ngx_http_token_injector_ctx_t *ctx);
+
 /* app-only tokens */
 
 ngx_int_t ngx_http_token_injector_app_init(ngx_cycle_t *cycle,
     ngx_http_token_injector_main_conf_t *mcf);
-void ngx_http_token_injector_app_exit(void);
-ngx_int_t ngx_http_token_injector_lacking(ngx_http_token_injector_ctx_t *ctx,
-    ti_result_t result, const char *why);
-void ngx_http_token_injector_app_leave(ngx_http_token_injector_ctx_t *ctx);
+
+/* what is needed to use a connection: ti_flow_connection() takes the replies */
+
+ngx_int_t ngx_http_token_injector_ask_token(
+    ngx_http_token_injector_redis_op_t *op, ti_str_t name);
 
 /* changes of connections, made by whomever */
 
@@ -375,6 +416,13 @@ ngx_int_t ngx_http_token_injector_views_init(ngx_cycle_t *cycle);
 ngx_table_elt_t *ngx_http_token_injector_header(ngx_http_request_t *r,
     ti_str_t name, ngx_table_elt_t *after);
 
+/* what the third party says to the token */
+
+void ngx_http_token_injector_watch(ngx_http_token_injector_ctx_t *ctx);
+ngx_uint_t ngx_http_token_injector_repeatable(ngx_http_request_t *r);
+ngx_int_t ngx_http_token_injector_hold(ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_held(ngx_http_token_injector_ctx_t *ctx);
+
 /* claim headers */
 
 ngx_int_t ngx_http_token_injector_claim(ngx_http_token_injector_ctx_t *ctx);
@@ -390,6 +438,8 @@ ngx_table_elt_t *ngx_http_token_injector_claim_push(
 ngx_int_t ngx_http_token_injector_answer_plan(
     ngx_http_token_injector_ctx_t *ctx);
 ngx_int_t ngx_http_token_injector_answer_known(
+    ngx_http_token_injector_ctx_t *ctx);
+ngx_int_t ngx_http_token_injector_answer_stale(
     ngx_http_token_injector_ctx_t *ctx);
 ngx_uint_t ngx_http_token_injector_answer_here(
     ngx_http_token_injector_ctx_t *ctx);

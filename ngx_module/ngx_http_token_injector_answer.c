@@ -5,8 +5,12 @@
 #include "ngx_http_token_injector.h"
 
 
+static ngx_int_t ngx_http_token_injector_answer_adopt(
+    ngx_http_token_injector_ctx_t *ctx);
+static ngx_int_t ngx_http_token_injector_answer_get(
+    ngx_http_token_injector_ctx_t *ctx, time_t left, ngx_str_t *sealed);
 static ngx_int_t ngx_http_token_injector_answer_open(
-    ngx_http_token_injector_ctx_t *ctx, ngx_str_t *sealed);
+    ngx_http_token_injector_ctx_t *ctx, ngx_str_t *sealed, time_t stale);
 static ngx_int_t ngx_http_token_injector_answer_headers(
     ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_answer_header(
@@ -40,16 +44,13 @@ ngx_http_token_injector_answer_name(ngx_http_token_injector_ctx_t *ctx,
 }
 
 
+/* one whose time is not over, as far as the zone can tell */
+
 ngx_uint_t
 ngx_http_token_injector_answer_here(ngx_http_token_injector_ctx_t *ctx)
 {
-    ngx_http_token_injector_main_conf_t  *mcf;
-
-    mcf = ngx_http_token_injector_main(ctx->request);
-
-    return ngx_http_token_injector_memory_get(mcf->memory,
-                                 NGX_HTTP_TOKEN_INJECTOR_ANSWER, ctx->digest,
-                                 NULL, NULL)
+    return ngx_http_token_injector_answer_get(ctx, ctx->conf->cache_stale,
+                                              NULL)
            == NGX_OK;
 }
 
@@ -62,47 +63,105 @@ ngx_http_token_injector_answer_here(ngx_http_token_injector_ctx_t *ctx)
 ngx_int_t
 ngx_http_token_injector_answer_known(ngx_http_token_injector_ctx_t *ctx)
 {
-    ngx_str_t                             sealed;
-    ngx_http_token_injector_main_conf_t  *mcf;
+    ngx_str_t  sealed;
 
-    mcf = ngx_http_token_injector_main(ctx->request);
-
-    if (ngx_http_token_injector_memory_get(mcf->memory,
-                                 NGX_HTTP_TOKEN_INJECTOR_ANSWER, ctx->digest,
-                                 ctx->request->pool, &sealed)
+    if (ngx_http_token_injector_answer_get(ctx, ctx->conf->cache_stale,
+                                           &sealed)
         == NGX_OK
-        && ngx_http_token_injector_answer_open(ctx, &sealed) == NGX_OK)
+        && ngx_http_token_injector_answer_open(ctx, &sealed, 0) == NGX_OK)
     {
         return NGX_OK;
     }
 
-    if (ctx->kept.len == 0) {
+    return ctx->kept.len ? ngx_http_token_injector_answer_adopt(ctx)
+                         : NGX_DECLINED;
+}
+
+
+/* as known(), and one past its time will do */
+
+ngx_int_t
+ngx_http_token_injector_answer_stale(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_str_t  sealed;
+
+    if (!ctx->cacheable
+        || ngx_http_token_injector_answer_get(ctx, 0, &sealed) != NGX_OK
+        || ngx_http_token_injector_answer_open(ctx, &sealed,
+                                               ctx->conf->cache_stale)
+           != NGX_OK)
+    {
         return NGX_DECLINED;
     }
 
-    /* another node's: this one holds it from now on, as sealed as it came */
+    ctx->stale = 1;
 
-    sealed = ctx->kept;
+    return NGX_OK;
+}
+
+
+/* another node's: this one holds it from now on, as sealed as it came */
+
+static ngx_int_t
+ngx_http_token_injector_answer_adopt(ngx_http_token_injector_ctx_t *ctx)
+{
+    time_t                                left;
+    ngx_int_t                             rc;
+    ngx_str_t                             kept, sealed;
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(ctx->request);
+
+    kept = ctx->kept;
     ngx_str_null(&ctx->kept);
 
-    (void) ngx_http_token_injector_memory_put(mcf->memory,
-                                 NGX_HTTP_TOKEN_INJECTOR_ANSWER, ctx->digest,
-                                 &sealed, ctx->conf->cache);
+    /* opening is in place */
 
-    if (ngx_http_token_injector_answer_open(ctx, &sealed) == NGX_OK) {
-        return NGX_OK;
+    sealed.len = kept.len;
+    sealed.data = ngx_palloc(ctx->request->pool, kept.len);
+
+    if (sealed.data == NULL) {
+        return ngx_http_token_injector_answer_open(ctx, &kept, 0);
     }
 
-    ngx_http_token_injector_memory_remove(mcf->memory,
-                                NGX_HTTP_TOKEN_INJECTOR_ANSWER, ctx->digest);
+    ngx_memcpy(sealed.data, kept.data, kept.len);
 
-    return NGX_DECLINED;
+    rc = ngx_http_token_injector_answer_open(ctx, &kept, 0);
+
+    if (rc == NGX_OK) {
+        left = (time_t) ctx->answer.expires - ngx_time();
+
+        (void) ngx_http_token_injector_memory_put(mcf->memory,
+                                 NGX_HTTP_TOKEN_INJECTOR_ANSWER, ctx->digest,
+                                 &sealed, left + ctx->conf->cache_stale);
+    }
+
+    ngx_pfree(ctx->request->pool, sealed.data);
+
+    return rc;
+}
+
+
+/* of this node, where it has as many seconds left */
+
+static ngx_int_t
+ngx_http_token_injector_answer_get(ngx_http_token_injector_ctx_t *ctx,
+    time_t left, ngx_str_t *sealed)
+{
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_token_injector_main(ctx->request);
+
+    return ngx_http_token_injector_memory_get_for(mcf->memory,
+                                 NGX_HTTP_TOKEN_INJECTOR_ANSWER, ctx->digest,
+                                 (ngx_msec_t) left * 1000,
+                                 ctx->request->pool, sealed);
 }
 
 
 static ngx_int_t
 ngx_http_token_injector_answer_open(ngx_http_token_injector_ctx_t *ctx,
-    ngx_str_t *sealed)
+    ngx_str_t *sealed, time_t stale)
 {
     u_char                                key[TI_KEY_LEN];
     ti_rc_t                               rc;
@@ -116,7 +175,7 @@ ngx_http_token_injector_answer_open(ngx_http_token_injector_ctx_t *ctx,
 
     if (rc == TI_OK) {
         rc = ti_answer_open(mcf->crypto, &pool, key, ctx->digest,
-                            ctx->head.cid, ngx_time(), sealed->data,
+                            ctx->head.cid, ngx_time() - stale, sealed->data,
                             sealed->len, &ctx->answer);
     }
 
@@ -222,14 +281,16 @@ ngx_http_token_injector_answer_headers(ngx_http_token_injector_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    p = ngx_pnalloc(r->pool, sizeof("token-injector; hit; ttl=")
+    p = ngx_pnalloc(r->pool, sizeof("token-injector; hit; ttl=; detail=held")
                              + NGX_TIME_T_LEN);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     value.data = p;
-    value.len = ngx_sprintf(p, "token-injector; hit; ttl=%T", ttl) - p;
+    value.len = ngx_sprintf(p, "token-injector; hit; ttl=%T%s", ttl,
+                            ctx->stale ? "; detail=held" : "")
+                - p;
 
     return ngx_http_token_injector_add_header(r, "Cache-Status", &value)
            ? NGX_OK : NGX_ERROR;

@@ -265,8 +265,11 @@ ngx_http_token_injector_id(ngx_http_token_injector_ctx_t *ctx)
      * so that a dump of the zone opens nothing here either.
      */
 
-    token = ctx->conf->auth ? ctx->token
-                            : ti_keyring_first_key(provider->store->ring);
+    token = ctx->token;
+
+    if (ctx->conf->auth == NULL && provider) {
+        token = ti_keyring_first_key(provider->store->ring);
+    }
 
     if (ti_admission_id(mcf->crypto,
                ti_str_from(ngx_http_token_injector_memory_secret(mcf->memory),

@@ -10,7 +10,7 @@
 #define NGX_HTTP_TOKEN_INJECTOR_CHANGES_PULSE    1000
 #define NGX_HTTP_TOKEN_INJECTOR_CHANGES_AGAIN    100
 #define NGX_HTTP_TOKEN_INJECTOR_CHANGES_REFUSED  10000
-#define NGX_HTTP_TOKEN_INJECTOR_CHANGE_MAX       4096
+#define NGX_HTTP_TOKEN_INJECTOR_CHANGES_MAX      (256 * 1024)
 
 
 struct ngx_http_token_injector_changes_s {
@@ -23,11 +23,11 @@ struct ngx_http_token_injector_changes_s {
     ngx_http_token_injector_redis_op_t    *op;
     ngx_str_t                              channel;
     ngx_event_t                            timer;
-    ngx_connection_t                       dummy;
 
     unsigned                               subscribing:1; /* op does */
     unsigned                               listening:1;
     unsigned                               refused:1;    /* and said so */
+    unsigned                               away:1;   /* since it was lost */
 };
 
 
@@ -38,6 +38,8 @@ static void ngx_http_token_injector_changes_reply(void *data, ngx_int_t rc,
     ngx_uint_t n, const ti_resp_reply_t *reply, ngx_uint_t last);
 static void ngx_http_token_injector_changes_begun(
     ngx_http_token_injector_changes_t *changes);
+static void ngx_http_token_injector_changes_away(
+    ngx_http_token_injector_changes_t *changes, ngx_uint_t away);
 static void ngx_http_token_injector_changes_push(void *data,
     const ti_resp_reply_t *message);
 static ngx_int_t ngx_http_token_injector_change_id(ti_crypto_t *crypto,
@@ -75,7 +77,9 @@ ngx_http_token_injector_changes_create(ngx_cycle_t *cycle,
     changes->conf = store->redis;
     changes->conf.connections = 1;
     changes->conf.row = NULL;
-    changes->conf.max_reply = NGX_HTTP_TOKEN_INJECTOR_CHANGE_MAX;
+
+    /* what one read may bring are many messages */
+    changes->conf.max_reply = NGX_HTTP_TOKEN_INJECTOR_CHANGES_MAX;
 
     changes->redis = ngx_http_token_injector_redis_create(cycle,
                                                           &changes->conf);
@@ -86,11 +90,8 @@ ngx_http_token_injector_changes_create(ngx_cycle_t *cycle,
     ngx_http_token_injector_redis_listen(changes->redis,
                                 ngx_http_token_injector_changes_push, changes);
 
-    /* nginx with debugging reads a descriptor there */
-    changes->dummy.fd = (ngx_socket_t) -1;
-
     changes->timer.handler = ngx_http_token_injector_changes_timer;
-    changes->timer.data = &changes->dummy;
+    changes->timer.data = &ngx_http_token_injector_worker.dummy;
     changes->timer.log = cycle->log;
     changes->timer.cancelable = 1;
 
@@ -195,6 +196,8 @@ ngx_http_token_injector_changes_reply(void *data, ngx_int_t rc, ngx_uint_t n,
         return;
     }
 
+    ngx_http_token_injector_changes_away(changes, 0);
+
     if (!changes->refused) {
         changes->refused = 1;
 
@@ -217,6 +220,8 @@ ngx_http_token_injector_changes_begun(
     changes->listening = 1;
     changes->refused = 0;
 
+    ngx_http_token_injector_changes_away(changes, 0);
+
     news = ngx_http_token_injector_memory_news(changes->memory);
 
     /* what was said before nobody may have heard */
@@ -224,6 +229,21 @@ ngx_http_token_injector_changes_begun(
 
     ngx_http_token_injector_segments_load(
         ngx_http_token_injector_worker.segments[changes->store->index]);
+}
+
+
+/* a restart that nobody else noticed: this connection is there all the time */
+
+static void
+ngx_http_token_injector_changes_away(
+    ngx_http_token_injector_changes_t *changes, ngx_uint_t away)
+{
+    if (changes->away != away) {
+        changes->away = away;
+        ngx_http_token_injector_redis_away(
+            ngx_http_token_injector_worker.stores[changes->store->index],
+            away);
+    }
 }
 
 
@@ -246,6 +266,10 @@ ngx_http_token_injector_changes_push(void *data,
                           "\"%V\" was lost: until there is another, a removed "
                           "connection is used for \"local_valid\" more",
                           &changes->store->name, &changes->channel);
+        }
+
+        if (changes->listening && !ngx_exiting) {
+            ngx_http_token_injector_changes_away(changes, 1);
         }
 
         changes->listening = 0;

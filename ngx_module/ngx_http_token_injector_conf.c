@@ -114,7 +114,14 @@ ngx_command_t  ngx_http_token_injector_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_token_injector_conf_cache,
       NGX_HTTP_LOC_CONF_OFFSET,
-      0,
+      offsetof(ngx_http_token_injector_loc_conf_t, cache),
+      NULL },
+
+    { ngx_string("token_cache_stale"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_token_injector_conf_cache,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_token_injector_loc_conf_t, cache_stale),
       NULL },
 
     { ngx_string("token_cache_methods"),
@@ -315,7 +322,7 @@ ngx_http_token_injector_conf_inject(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/* token_cache TIME | off; token_cache_key $variable… */
+/* token_cache and token_cache_stale TIME | off; token_cache_key $variable… */
 
 static char *
 ngx_http_token_injector_conf_cache(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -323,11 +330,12 @@ ngx_http_token_injector_conf_cache(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_token_injector_loc_conf_t  *lcf = conf;
 
+    time_t     *time;
     ngx_str_t  *value;
 
     value = cf->args->elts;
 
-    if (cmd->name.len == sizeof("token_cache_key") - 1) {
+    if (cmd->offset == 0) {
 
         if (lcf->cache_key != NGX_CONF_UNSET_PTR) {
             return "is duplicate";
@@ -337,20 +345,24 @@ ngx_http_token_injector_conf_cache(ngx_conf_t *cf, ngx_command_t *cmd,
                                                    cf->args->nelts);
     }
 
-    if (lcf->cache != NGX_CONF_UNSET) {
+    time = (time_t *) ((char *) conf + cmd->offset);
+
+    if (*time != NGX_CONF_UNSET) {
         return "is duplicate";
     }
 
-    ngx_http_token_injector_conf_place(cf, &lcf->cache_place);
+    if (time == &lcf->cache) {
+        ngx_http_token_injector_conf_place(cf, &lcf->cache_place);
+    }
 
     if (ngx_strcmp(value[1].data, "off") == 0) {
-        lcf->cache = 0;
+        *time = 0;
         return NGX_CONF_OK;
     }
 
-    lcf->cache = ngx_parse_time(&value[1], 1);
+    *time = ngx_parse_time(&value[1], 1);
 
-    if (lcf->cache == (time_t) NGX_ERROR || lcf->cache == 0) {
+    if (*time == (time_t) NGX_ERROR || *time == 0) {
         return "takes a time of at least one second, or \"off\"";
     }
 

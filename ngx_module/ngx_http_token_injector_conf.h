@@ -58,10 +58,12 @@ typedef struct {
     ngx_str_t                      key_prefix;
     ngx_str_t                      sealing_keys;
     time_t                         local_valid;
+    ngx_str_t                      spool;        /* a directory, or empty */
 
     ti_keyring_t                  *ring;
     ngx_http_token_injector_redis_conf_t  redis;
     u_char                         id[TI_SHA256_LEN];
+    u_char                         journal[TI_SHA256_LEN];
 } ngx_http_token_injector_store_t;
 
 
@@ -114,8 +116,19 @@ typedef struct {
 
 typedef enum {
     NGX_HTTP_TOKEN_INJECTOR_CODE = 0,
-    NGX_HTTP_TOKEN_INJECTOR_CLIENT
+    NGX_HTTP_TOKEN_INJECTOR_CLIENT,
+    NGX_HTTP_TOKEN_INJECTOR_EXCHANGE,
+    NGX_HTTP_TOKEN_INJECTOR_BEARER
 } ngx_http_token_injector_grant_e;
+
+
+/* whom the third party's "not now" holds back */
+
+typedef enum {
+    NGX_HTTP_TOKEN_INJECTOR_THROTTLE_OFF = 0,
+    NGX_HTTP_TOKEN_INJECTOR_THROTTLE_CALLER,
+    NGX_HTTP_TOKEN_INJECTOR_THROTTLE_PROVIDER
+} ngx_http_token_injector_throttle_e;
 
 
 typedef struct {
@@ -162,6 +175,13 @@ typedef struct {
     ngx_str_t                      redirect_uri;
     ngx_array_t                   *visit_params; /* ti_form_param_t */
     ngx_array_t                   *token_params; /* ti_form_param_t */
+    ngx_str_t                      subject_token_type;
+
+    /* when its tokens are renewed */
+
+    time_t                         refresh_ahead;
+    time_t                         refresh_reuse;
+    ngx_uint_t                     throttle;
 
     /* whose account it turned out to be */
 
@@ -228,6 +248,8 @@ typedef struct {
 
     size_t                         memory_size;
     ngx_shm_zone_t                *memory;
+    ngx_shm_zone_t                *journal;
+    ngx_core_conf_t               *core;         /* whose workers they are */
     ti_crypto_t                   *crypto;
     ngx_flag_t                     used;
 
@@ -253,6 +275,7 @@ typedef struct {
     ngx_array_t                   *cache_vary;   /* ti_str_t */
     ngx_array_t                   *cache_key;    /* ngx_http_complex_value_t */
     size_t                         cache_max_size;
+    time_t                         cache_stale;
 
     ngx_http_token_injector_provider_t  *provider;
     u_char                         policy[TI_SHA256_LEN];
@@ -332,6 +355,10 @@ char *ngx_http_token_injector_client(ngx_conf_t *cf,
     ngx_http_token_injector_provider_t *provider);
 char *ngx_http_token_injector_conf_params(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_token_injector_conf_reuse(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_token_injector_conf_grant(ngx_conf_t *cf,
+    ngx_http_token_injector_provider_t *provider);
 char *ngx_http_token_injector_provider_resolve(ngx_conf_t *cf,
     ngx_http_token_injector_main_conf_t *mcf);
 

@@ -87,7 +87,11 @@ ngx_http_token_injector_client_talks(
            || provider->client_key_file.len || provider->redirect_uri.len
            || provider->scope.len || provider->visit_params
            || provider->token_params || provider->account_claim.len
-           || provider->match_account.len;
+           || provider->match_account.len
+           || provider->refresh_ahead != NGX_CONF_UNSET
+           || provider->refresh_reuse != NGX_CONF_UNSET
+           || provider->grant == NGX_HTTP_TOKEN_INJECTOR_EXCHANGE
+           || provider->grant == NGX_HTTP_TOKEN_INJECTOR_BEARER;
 }
 
 
@@ -105,16 +109,6 @@ ngx_http_token_injector_client_missing(
 
     if (provider->client_id.len == 0) {
         return "has no \"client_id\"";
-    }
-
-    if (!code && provider->match_account.len) {
-        return "has a \"match_account\": an app-only token is nobody's "
-               "account";
-    }
-
-    if (!code && provider->visit_params) {
-        return "has \"authorization_parameters\": nobody visits a provider "
-               "for an app-only token";
     }
 
     if (code && provider->authorization_endpoint.len == 0
@@ -144,9 +138,10 @@ static const char *
 ngx_http_token_injector_client_proof(
     ngx_http_token_injector_provider_t *provider)
 {
-    ngx_uint_t  code;
+    ngx_uint_t  proof;
 
-    code = (provider->grant == NGX_HTTP_TOKEN_INJECTOR_CODE);
+    /* an app-only token is for whoever asks as the client */
+    proof = (provider->grant == NGX_HTTP_TOKEN_INJECTOR_CLIENT);
 
     if (provider->client_auth == TI_OAUTH_ASSERTION) {
 
@@ -168,7 +163,7 @@ ngx_http_token_injector_client_proof(
                "private_key_jwt\" uses";
     }
 
-    if (provider->client_auth == TI_OAUTH_PUBLIC && code) {
+    if (provider->client_auth == TI_OAUTH_PUBLIC && !proof) {
         return provider->client_secret_file.len == 0 ? NULL
                : "has a \"client_secret_file\", which \"client_auth none\" "
                  "does not use";
@@ -177,9 +172,9 @@ ngx_http_token_injector_client_proof(
     if (provider->client_secret_file.len == 0
         || provider->client_auth == TI_OAUTH_PUBLIC)
     {
-        return code ? "has neither \"client_secret_file\" nor "
-                      "\"client_auth none\""
-                    : "has no \"client_secret_file\"";
+        return proof ? "has no \"client_secret_file\""
+                     : "has neither \"client_secret_file\" nor "
+                       "\"client_auth none\"";
     }
 
     return NULL;

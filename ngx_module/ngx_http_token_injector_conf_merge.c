@@ -5,6 +5,8 @@
 
 #include "ngx_http_token_injector.h"
 
+#include "ngx_http_token_injector_journal.h"
+
 
 static ngx_int_t ngx_http_token_injector_merge_vary(ngx_conf_t *cf,
     ngx_http_token_injector_loc_conf_t *prev,
@@ -100,6 +102,14 @@ ngx_http_token_injector_init_main_conf(ngx_conf_t *cf, void *conf)
         }
     }
 
+    if (mcf->used && mcf->stores.nelts
+        && ngx_http_token_injector_journal_zone(cf, mcf,
+                                             &ngx_http_token_injector_module)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     if (mcf->used && mcf->feeds.nelts
         && ngx_http_token_injector_keys_zone(cf, &mcf->feeds,
                                              &ngx_http_token_injector_module)
@@ -147,6 +157,7 @@ ngx_http_token_injector_create_loc_conf(ngx_conf_t *cf)
     conf->cache_vary = NGX_CONF_UNSET_PTR;
     conf->cache_key = NGX_CONF_UNSET_PTR;
     conf->cache_max_size = NGX_CONF_UNSET_SIZE;
+    conf->cache_stale = NGX_CONF_UNSET;
 
     return conf;
 }
@@ -179,6 +190,7 @@ ngx_http_token_injector_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_conf_merge_ptr_value(conf->cache_key, prev->cache_key, NULL);
     ngx_conf_merge_size_value(conf->cache_max_size, prev->cache_max_size,
                               1024 * 1024);
+    ngx_conf_merge_value(conf->cache_stale, prev->cache_stale, 5 * 60);
 
     if (conf->inject.data == NULL) {
         conf->inject = prev->inject;

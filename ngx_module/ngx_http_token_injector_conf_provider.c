@@ -19,6 +19,8 @@ static ngx_int_t ngx_http_token_injector_provider_identity(
 static ngx_conf_enum_t  ngx_http_token_injector_grants[] = {
     { ngx_string("authorization_code"), NGX_HTTP_TOKEN_INJECTOR_CODE },
     { ngx_string("client_credentials"), NGX_HTTP_TOKEN_INJECTOR_CLIENT },
+    { ngx_string("token_exchange"), NGX_HTTP_TOKEN_INJECTOR_EXCHANGE },
+    { ngx_string("jwt_bearer"), NGX_HTTP_TOKEN_INJECTOR_BEARER },
     { ngx_null_string, 0 }
 };
 
@@ -43,6 +45,14 @@ static ngx_conf_enum_t  ngx_http_token_injector_userinfo_auths[] = {
     { ngx_string("header"), TI_OAUTH_IN_HEADER },
     { ngx_string("body"), TI_OAUTH_IN_BODY },
     { ngx_string("query"), TI_OAUTH_IN_QUERY },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_token_injector_throttles[] = {
+    { ngx_string("caller"), NGX_HTTP_TOKEN_INJECTOR_THROTTLE_CALLER },
+    { ngx_string("provider"), NGX_HTTP_TOKEN_INJECTOR_THROTTLE_PROVIDER },
+    { ngx_string("off"), NGX_HTTP_TOKEN_INJECTOR_THROTTLE_OFF },
     { ngx_null_string, 0 }
 };
 
@@ -189,6 +199,27 @@ static ngx_command_t  ngx_http_token_injector_provider_commands[] = {
       offsetof(ngx_http_token_injector_provider_t, token_params),
       NULL },
 
+    { ngx_string("subject_token_type"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, subject_token_type),
+      NULL },
+
+    { ngx_string("refresh_ahead"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, refresh_ahead),
+      NULL },
+
+    { ngx_string("refresh_reuse"),
+      NGX_CONF_TAKE1,
+      ngx_http_token_injector_conf_reuse,
+      0,
+      0,
+      NULL },
+
     { ngx_string("userinfo_auth"),
       NGX_CONF_TAKE1,
       ngx_conf_set_enum_slot,
@@ -209,6 +240,13 @@ static ngx_command_t  ngx_http_token_injector_provider_commands[] = {
       0,
       offsetof(ngx_http_token_injector_provider_t, match_account),
       NULL },
+
+    { ngx_string("throttle"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_token_injector_provider_t, throttle),
+      &ngx_http_token_injector_throttles },
 
     { ngx_string("connect_timeout"),
       NGX_CONF_TAKE1,
@@ -276,6 +314,9 @@ ngx_http_token_injector_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
     provider->user_key = NGX_CONF_UNSET_UINT;
     provider->client_auth = NGX_CONF_UNSET_UINT;
     provider->userinfo_auth = NGX_CONF_UNSET_UINT;
+    provider->throttle = NGX_CONF_UNSET_UINT;
+    provider->refresh_ahead = NGX_CONF_UNSET;
+    provider->refresh_reuse = NGX_CONF_UNSET;
     ngx_http_token_injector_party_unset(&provider->party);
 
     ngx_http_token_injector_conf_place(cf, &provider->place);
@@ -291,6 +332,8 @@ ngx_http_token_injector_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
                     provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT);
     ngx_conf_init_uint_value(provider->client_auth, TI_OAUTH_BASIC);
     ngx_conf_init_uint_value(provider->userinfo_auth, TI_OAUTH_IN_HEADER);
+    ngx_conf_init_uint_value(provider->throttle,
+                             NGX_HTTP_TOKEN_INJECTOR_THROTTLE_CALLER);
     ngx_http_token_injector_party_defaults(&provider->party);
 
     return ngx_http_token_injector_provider_validate(cf, provider);
@@ -413,8 +456,20 @@ ngx_http_token_injector_provider_validate(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_token_injector_client(cf, provider) != NGX_CONF_OK) {
+    if (ngx_http_token_injector_conf_grant(cf, provider) != NGX_CONF_OK
+        || ngx_http_token_injector_client(cf, provider) != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
+    }
+
+    /* only now: which of them were written has been asked until here */
+
+    ngx_conf_init_value(provider->refresh_ahead, 300);
+    ngx_conf_init_value(provider->refresh_reuse, 0);
+
+    if (provider->subject_token_type.len == 0) {
+        ngx_str_set(&provider->subject_token_type,
+                    "urn:ietf:params:oauth:token-type:access_token");
     }
 
     return ngx_http_token_injector_provider_signs(cf, provider);
@@ -467,7 +522,7 @@ ngx_http_token_injector_provider_identity(
 {
     size_t             i, j, n;
     u_char             kind[2], *id;
-    ti_str_t           fields[7];
+    ti_str_t           fields[8];
     ti_claims_rule_t  *rule;
 
     kind[0] = (u_char) provider->grant;
@@ -484,8 +539,9 @@ ngx_http_token_injector_provider_identity(
     fields[4] = ngx_http_token_injector_str(&provider->token_endpoint);
     fields[5] = ngx_http_token_injector_str(&provider->client_id);
     fields[6] = ngx_http_token_injector_str(&provider->scope);
+    fields[7] = ngx_http_token_injector_str(&provider->subject_token_type);
 
-    if (ti_crypto_sha256_enc(mcf->crypto, fields, 7, id) != TI_OK) {
+    if (ti_crypto_sha256_enc(mcf->crypto, fields, 8, id) != TI_OK) {
         return NGX_ERROR;
     }
 

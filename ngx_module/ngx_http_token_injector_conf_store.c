@@ -114,6 +114,13 @@ static ngx_command_t  ngx_http_token_injector_store_commands[] = {
       offsetof(ngx_http_token_injector_store_t, local_valid),
       NULL },
 
+    { ngx_string("spool"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_token_injector_store_t, spool),
+      NULL },
+
       ngx_null_command
 };
 
@@ -159,6 +166,12 @@ ngx_http_token_injector_store_block(ngx_conf_t *cf, ngx_command_t *cmd,
 
     if (store->key_prefix.data == NULL) {
         ngx_str_set(&store->key_prefix, "ti:");
+    }
+
+    if (store->spool.len
+        && ngx_conf_full_name(cf->cycle, &store->spool, 0) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     if (ngx_http_token_injector_store_validate(cf, store) != NGX_CONF_OK
@@ -428,7 +441,7 @@ ngx_http_token_injector_store_cleanup(void *data)
 }
 
 
-/* what admissions must not survive the change of */
+/* what admissions must not survive the change of; and whose a write is */
 
 static char *
 ngx_http_token_injector_store_identity(ngx_conf_t *cf,
@@ -450,6 +463,17 @@ ngx_http_token_injector_store_identity(ngx_conf_t *cf,
 
     if (ti_keyring_id(store->ring, mcf->crypto, ring) != TI_OK
         || ti_crypto_sha256_enc(mcf->crypto, fields, 4, store->id) != TI_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    /* by its name, wherever it moves to, with whatever keys */
+
+    fields[0] = ti_str("journal");
+    fields[1] = ngx_http_token_injector_str(&store->name);
+
+    if (ti_crypto_sha256_enc(mcf->crypto, fields, 3, store->journal)
+        != TI_OK)
     {
         return NGX_CONF_ERROR;
     }

@@ -294,15 +294,27 @@ ngx_http_token_injector_call_key(ngx_http_token_injector_call_t *call)
 }
 
 
-/* is the provider for who calls? */
+/* has who calls something of the provider's that the call could be about? */
 
 ngx_uint_t
 ngx_http_token_injector_call_allowed(ngx_http_token_injector_call_t *call,
     ngx_http_token_injector_provider_t *provider)
 {
-    if (provider->grant != NGX_HTTP_TOKEN_INJECTOR_CODE) {
+    switch (provider->grant) {
+
+    case NGX_HTTP_TOKEN_INJECTOR_CODE:
+        break;
+
+    case NGX_HTTP_TOKEN_INJECTOR_CLIENT:
         /* an app-only token is nobody's to connect */
         return 0;
+
+    default:
+        /* nobody consents to an exchange; what it gave may be dropped */
+
+        if (call->steps != ngx_http_token_injector_call_remove) {
+            return 0;
+        }
     }
 
     return ngx_http_token_injector_segment_allows(call->ctx, provider, NULL)
@@ -328,7 +340,7 @@ ngx_http_token_injector_connections_await(ngx_http_token_injector_ctx_t *ctx)
 
     for (i = 0; i < mcf->providers.nelts; i++) {
 
-        if (provider[i]->grant != NGX_HTTP_TOKEN_INJECTOR_CODE) {
+        if (provider[i]->grant == NGX_HTTP_TOKEN_INJECTOR_CLIENT) {
             continue;
         }
 

@@ -91,6 +91,21 @@ ngx_http_token_injector_endpoints_init(ngx_cycle_t *cycle,
 }
 
 
+void
+ngx_http_token_injector_endpoints_exit(void)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_http_token_injector_nplaces; i++) {
+        if (ngx_http_token_injector_places[i].pool) {
+            ngx_destroy_pool(ngx_http_token_injector_places[i].pool);
+        }
+    }
+
+    ngx_http_token_injector_nplaces = 0;
+}
+
+
 const ngx_http_token_injector_endpoints_t *
 ngx_http_token_injector_endpoints(ngx_http_token_injector_provider_t *provider)
 {

@@ -67,10 +67,11 @@ ngx_uint_t ngx_http_token_injector_secret(
 void ngx_http_token_injector_secret_good(
     ngx_http_token_injector_provider_t *provider, ngx_uint_t n);
 
-/* the worker begins */
+/* the worker begins, ends */
 
 ngx_int_t ngx_http_token_injector_endpoints_init(ngx_cycle_t *cycle,
     ngx_http_token_injector_main_conf_t *mcf);
+void ngx_http_token_injector_endpoints_exit(void);
 
 
 #endif /* _NGX_HTTP_TOKEN_INJECTOR_ENDPOINTS_H_INCLUDED_ */

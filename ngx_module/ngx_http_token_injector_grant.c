@@ -26,7 +26,8 @@ static ngx_http_token_injector_grant_step_t
     /* the provider's issuer: where its endpoints are */
     { "find", ngx_http_token_injector_grant_find },
 
-    /* Redis: it answers; no code is spent while it does not */
+    /* Redis: it answers; no code is spent while it does not (who refreshes
+       has seen it: the lock is there) */
     { "check", ngx_http_token_injector_grant_check },
 
     /* the token endpoint, with each of our secrets in turn */
@@ -57,8 +58,7 @@ static void ngx_http_token_injector_grant_free(
     ngx_http_token_injector_grant_t *grant);
 
 
-static ngx_queue_t       ngx_http_token_injector_grants;
-static ngx_connection_t  ngx_http_token_injector_grant_dummy;
+static ngx_queue_t  ngx_http_token_injector_grants;
 
 
 ngx_int_t
@@ -78,9 +78,6 @@ ngx_http_token_injector_grant_start(
 
     if (ngx_http_token_injector_grants.next == NULL) {
         ngx_queue_init(&ngx_http_token_injector_grants);
-
-        /* nginx with debugging reads a descriptor there */
-        ngx_http_token_injector_grant_dummy.fd = (ngx_socket_t) -1;
     }
 
     grant = ngx_calloc(sizeof(ngx_http_token_injector_grant_t),
@@ -104,7 +101,7 @@ ngx_http_token_injector_grant_start(
     grant->data = data;
 
     grant->event.handler = ngx_http_token_injector_grant_begin;
-    grant->event.data = &ngx_http_token_injector_grant_dummy;
+    grant->event.data = &ngx_http_token_injector_worker.dummy;
     grant->event.log = ngx_cycle->log;
 
     /* not cancelable: a worker that is exiting waits for its end */
@@ -167,7 +164,7 @@ ngx_http_token_injector_grant_alloc(void *data, size_t size)
 static ngx_int_t
 ngx_http_token_injector_grant_copy(ngx_http_token_injector_grant_t *grant)
 {
-    ti_str_t                              *field[11], key;
+    ti_str_t                              *field[18], key;
     ngx_uint_t                             i;
     ngx_http_token_injector_grant_conf_t  *conf;
 
@@ -184,8 +181,15 @@ ngx_http_token_injector_grant_copy(ngx_http_token_injector_grant_t *grant)
     field[8] = &conf->nonce;
     field[9] = &conf->scope;
     field[10] = &conf->account;
+    field[11] = &conf->token;
+    field[12] = &conf->previous;
+    field[13] = &conf->before.gen;
+    field[14] = &conf->before.cid;
+    field[15] = &conf->before.since;
+    field[16] = &conf->before.scope;
+    field[17] = &conf->before.account;
 
-    for (i = 0; i < 11; i++) {
+    for (i = 0; i < sizeof(field) / sizeof(ti_str_t *); i++) {
         if (field[i]->len
             && ti_pool_copy(&grant->pool, *field[i], field[i]) != TI_OK)
         {
@@ -295,6 +299,8 @@ ngx_http_token_injector_grant_tell(ngx_http_token_injector_grant_t *grant)
         connection->refreshable = grant->write.refresh.len != 0;
         connection->account = grant->write.account;
 
+        grant->granted.gen = grant->write.ref.gen;
+
     } else {
         ngx_http_token_injector_grant_log(grant);
     }
@@ -332,13 +338,16 @@ ngx_http_token_injector_grant_log(ngx_http_token_injector_grant_t *grant)
         level = NGX_LOG_INFO;
     }
 
-    if (grant->storing) {
+    if (grant->storing && !grant->kept) {
         /* tokens were given and nobody has them now */
         level = NGX_LOG_ERR;
     }
 
     ngx_log_error(level, ngx_cycle->log, 0,
-                  "token injector: no tokens of provider \"%V\", %s: %s",
+                  grant->conf.grant == TI_OAUTH_REFRESH
+                  ? "token injector: a refresh brought no tokens of provider "
+                    "\"%V\", %s: %s"
+                  : "token injector: no tokens of provider \"%V\", %s: %s",
                   &grant->conf.provider->name, info->name.data,
                   grant->granted.why);
 }
@@ -365,6 +374,10 @@ ngx_http_token_injector_grant_free(ngx_http_token_injector_grant_t *grant)
 
     if (grant->op) {
         ngx_http_token_injector_redis_forget(grant->op);
+    }
+
+    if (grant->entry) {
+        ngx_http_token_injector_journal_forget(grant->entry);
     }
 
     while (grant->chunks) {

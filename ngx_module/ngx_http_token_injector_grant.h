@@ -16,6 +16,17 @@
 #include "ti_connections.h"
 
 
+/* a connection's fields in the store, as whoever holds its lock read them */
+
+typedef struct {
+    ti_str_t                       gen;
+    ti_str_t                       cid;
+    ti_str_t                       since;
+    ti_str_t                       scope;
+    ti_str_t                       account;      /* sealed */
+} ngx_http_token_injector_before_t;
+
+
 /* all of it is copied */
 
 typedef struct {
@@ -32,6 +43,17 @@ typedef struct {
     ti_str_t                       nonce;
     ti_str_t                       scope;        /* that was asked for */
     ti_str_t                       account;      /* that it must be, if any */
+
+    /*
+     * The refresh token, with its end (0: unknown), and another that may be
+     * tried once where it is refused for good; or the caller's token, which
+     * is to be exchanged.  "before" is of TI_OAUTH_REFRESH.
+     */
+
+    ti_str_t                       token;
+    ti_str_t                       previous;
+    int64_t                        refresh_expires;
+    ngx_http_token_injector_before_t  before;
 } ngx_http_token_injector_grant_conf_t;
 
 
@@ -41,7 +63,15 @@ typedef struct {
     ti_result_t                    result;
     const char                    *why;          /* not TI_RESULT_OK */
     int64_t                        retry_after;  /* seconds; 0: not said */
+    ti_str_t                       error;        /* the provider's, if any */
+    ti_str_t                       claims;       /* that it asks for, if any */
     ti_connection_t                connection;   /* TI_RESULT_OK */
+    uint64_t                       gen;          /* likewise: stored under it */
+
+    unsigned                       permanent:1;  /* asking again is no use */
+    unsigned                       superseded:1; /* TI_RESULT_OK, and others
+                                                    have stored newer tokens:
+                                                    look again */
 } ngx_http_token_injector_granted_t;
 
 

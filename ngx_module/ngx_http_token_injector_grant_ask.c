@@ -140,7 +140,10 @@ ngx_http_token_injector_grant_ask(ngx_http_token_injector_grant_t *grant)
 }
 
 
-/* an exchange has no scope: it was given with the code */
+/*
+ * A code has no scope, which was given with it, and a refresh none, which is
+ * that of the tokens that it renews (RFC 6749 section 6).
+ */
 
 static ti_rc_t
 ngx_http_token_injector_grant_request(ngx_http_token_injector_grant_t *grant,
@@ -156,12 +159,26 @@ ngx_http_token_injector_grant_request(ngx_http_token_injector_grant_t *grant,
 
     ask.grant = grant->conf.grant;
 
-    if (ask.grant == TI_OAUTH_CODE) {
+    switch (ask.grant) {
+
+    case TI_OAUTH_CODE:
         ask.grant_token = grant->conf.code;
         ask.redirect_uri = grant->conf.redirect_uri;
         ask.verifier = grant->conf.verifier;
+        break;
 
-    } else {
+    case TI_OAUTH_REFRESH:
+        ask.grant_token = ngx_http_token_injector_grant_token(grant);
+        break;
+
+    case TI_OAUTH_EXCHANGE:
+    case TI_OAUTH_JWT_BEARER:
+        ask.grant_token = grant->conf.token;
+        ask.subject_type = ngx_http_token_injector_str(
+                                               &provider->subject_token_type);
+        /* fall through */
+
+    case TI_OAUTH_CLIENT_CREDENTIALS:
         ask.scope = grant->conf.scope;
     }
 
@@ -278,7 +295,15 @@ ngx_http_token_injector_grant_judge(ngx_http_token_injector_grant_t *grant,
             return ngx_http_token_injector_grant_ask(grant);
         }
 
+        if (failure.permanent && grant->conf.previous.len && !grant->second) {
+            grant->second = 1;
+            return ngx_http_token_injector_grant_ask(grant);
+        }
+
         grant->granted.retry_after = failure.retry_after;
+        grant->granted.permanent = failure.permanent;
+        grant->granted.error = failure.error;
+        grant->granted.claims = failure.claims;
 
         return ngx_http_token_injector_grant_fail(grant, result, failure.why);
     }
@@ -292,7 +317,7 @@ ngx_http_token_injector_grant_judge(ngx_http_token_injector_grant_t *grant,
     if (grant->tokens.unkept) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "token injector: provider \"%V\" sent a refresh token "
-                      "that no record may hold: it is not kept, consent will "
+                      "that no record may hold: it is not kept, consent may "
                       "be asked for again when the access token ends",
                       &provider->name);
     }

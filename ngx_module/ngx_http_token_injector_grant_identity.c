@@ -39,6 +39,8 @@ ngx_http_token_injector_grant_identity(ngx_http_token_injector_grant_t *grant)
                                "reply has no \"id_token\"");
     }
 
+    claims = NULL;
+
     rc = grant->conf.provider->signer_of_ids
          ? ngx_http_token_injector_grant_signed(grant, &claims)
          : ngx_http_token_injector_grant_unsigned(grant, &claims);

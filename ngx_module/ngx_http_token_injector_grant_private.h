@@ -12,6 +12,7 @@
 
 #include "ngx_http_token_injector_endpoints.h"
 #include "ngx_http_token_injector_grant.h"
+#include "ngx_http_token_injector_journal.h"
 
 
 typedef struct ngx_http_token_injector_chunk_s
@@ -58,11 +59,33 @@ struct ngx_http_token_injector_grant_s {
     ti_str_t                             argv[TI_WRITE_ARGS];
     size_t                               argc;   /* 0: to be sealed */
     ngx_msec_t                           patience;
+    ngx_http_token_injector_entry_t     *entry;  /* of the journal */
     u_char                               fresh[TI_RECORD_CID_LEN];
 
     unsigned                             finding:1;
     unsigned                             storing:1;
+    unsigned                             second:1;   /* "previous" is used */
+    unsigned                             kept:1;     /* by the journal */
 };
+
+
+/* what it asks with can be spent once */
+
+static ngx_inline ngx_uint_t
+ngx_http_token_injector_grant_spends(ngx_http_token_injector_grant_t *grant)
+{
+    return grant->conf.grant == TI_OAUTH_CODE
+           || grant->conf.grant == TI_OAUTH_REFRESH;
+}
+
+
+/* the refresh token that it asks with */
+
+static ngx_inline ti_str_t
+ngx_http_token_injector_grant_token(ngx_http_token_injector_grant_t *grant)
+{
+    return grant->second ? grant->conf.previous : grant->conf.token;
+}
 
 
 /*

@@ -1,7 +1,8 @@
 /*
  * A grant's tokens on their way into the store, which is asked before the
  * provider is, and again for as long as it takes: what was given cannot be
- * asked for twice.
+ * asked for twice.  That is the journal's part, where something was spent on
+ * them; where it is full, and for all others, this file tries by itself.
  */
 
 #include "ngx_http_token_injector_grant_private.h"
@@ -20,7 +21,16 @@ static void ngx_http_token_injector_grant_checked(void *data, ngx_int_t rc,
     ngx_uint_t n, const ti_resp_reply_t *reply, ngx_uint_t last);
 static ngx_int_t ngx_http_token_injector_grant_there(
     ngx_http_token_injector_grant_t *grant, const ti_resp_reply_t *reply);
+static void ngx_http_token_injector_grant_fill(
+    ngx_http_token_injector_grant_t *grant);
+static void ngx_http_token_injector_grant_renew(
+    ngx_http_token_injector_grant_t *grant);
 static ngx_int_t ngx_http_token_injector_grant_seal(
+    ngx_http_token_injector_grant_t *grant);
+static ngx_int_t ngx_http_token_injector_grant_write(
+    ngx_http_token_injector_grant_t *grant);
+static void ngx_http_token_injector_grant_written(void *data, ngx_int_t rc);
+static ngx_int_t ngx_http_token_injector_grant_other(
     ngx_http_token_injector_grant_t *grant);
 static void ngx_http_token_injector_grant_stored(void *data, ngx_int_t rc,
     ngx_uint_t n, const ti_resp_reply_t *reply, ngx_uint_t last);
@@ -43,6 +53,14 @@ ngx_http_token_injector_grant_check(ngx_http_token_injector_grant_t *grant)
         return ngx_http_token_injector_grant_fail(grant,
                                                   TI_RESULT_INTERNAL_ERROR,
                                                   "out of memory");
+    }
+
+    if (grant->conf.grant == TI_OAUTH_REFRESH) {
+        grant->gen = grant->conf.before.gen;
+        grant->cid = grant->conf.before.cid;
+        grant->since = grant->conf.before.since;
+
+        return NGX_OK;
     }
 
     argv[0] = ti_str("HMGET");
@@ -216,32 +234,16 @@ ngx_http_token_injector_grant_there(ngx_http_token_injector_grant_t *grant,
 ngx_int_t
 ngx_http_token_injector_grant_store(ngx_http_token_injector_grant_t *grant)
 {
-    ti_write_t  *write;
-
     if (!grant->storing) {
         grant->storing = 1;
         grant->patience = ngx_current_msec
                           + NGX_HTTP_TOKEN_INJECTOR_GRANT_PATIENCE;
 
-        write = &grant->write;
-
-        write->access = grant->tokens.access_token;
-        write->refresh = grant->tokens.refresh_token;
-        write->scope = grant->tokens.scope.len ? grant->tokens.scope
-                                               : grant->conf.scope;
-        write->account = grant->account;
-        write->now = ngx_time();
-        write->expires = grant->tokens.expires;
-        write->refresh_expires = grant->tokens.refresh_expires;
+        ngx_http_token_injector_grant_fill(grant);
     }
 
     if (grant->argc) {
-        /* nobody knows what became of it: it knows itself */
-        return ngx_http_token_injector_grant_send(grant, grant->argv,
-                                      grant->argc,
-                                      ngx_http_token_injector_grant_stored)
-               == NGX_OK ? NGX_AGAIN
-                         : ngx_http_token_injector_grant_later(grant);
+        return ngx_http_token_injector_grant_write(grant);
     }
 
     if (grant->refused) {
@@ -253,7 +255,78 @@ ngx_http_token_injector_grant_store(ngx_http_token_injector_grant_t *grant)
 }
 
 
-/* an app-only token is no new consent: what was kept of the old one is good */
+static void
+ngx_http_token_injector_grant_fill(ngx_http_token_injector_grant_t *grant)
+{
+    ti_write_t         *write;
+    ti_oauth_tokens_t  *tokens;
+
+    write = &grant->write;
+    tokens = &grant->tokens;
+
+    write->access = tokens->access_token;
+    write->scope = tokens->scope.len ? tokens->scope : grant->conf.scope;
+    write->account = grant->account;
+    write->now = ngx_time();
+    write->expires = tokens->expires;
+
+    switch (grant->conf.grant) {
+
+    case TI_OAUTH_REFRESH:
+        ngx_http_token_injector_grant_renew(grant);
+        break;
+
+    case TI_OAUTH_EXCHANGE:
+    case TI_OAUTH_JWT_BEARER:
+        /* the caller's own token brings another */
+        break;
+
+    default:
+        write->refresh = tokens->refresh_token;
+        write->refresh_expires = tokens->refresh_expires;
+    }
+}
+
+
+/* what the provider does not say anew, stays as it was */
+
+static void
+ngx_http_token_injector_grant_renew(ngx_http_token_injector_grant_t *grant)
+{
+    time_t              reuse;
+    ti_str_t            used;
+    ti_write_t         *write;
+    ti_oauth_tokens_t  *tokens;
+
+    write = &grant->write;
+    tokens = &grant->tokens;
+
+    used = ngx_http_token_injector_grant_token(grant);
+    reuse = grant->conf.provider->refresh_reuse;
+
+    if (tokens->scope.len == 0) {
+        write->scope = grant->conf.before.scope;
+    }
+
+    write->sealed_account = grant->conf.before.account;
+    write->refresh = tokens->refresh_token;
+    write->refresh_expires = tokens->refresh_expires;
+
+    if (write->refresh.len == 0) {
+        write->refresh = used;
+
+        if (write->refresh_expires == 0) {
+            write->refresh_expires = grant->conf.refresh_expires;
+        }
+
+    } else if (reuse > 0 && !ti_str_eq(write->refresh, used)) {
+        write->previous = used;
+        write->previous_expires = write->now + reuse;
+    }
+}
+
+
+/* only a code is a new consent; otherwise what was kept of it is good still */
 
 static ngx_int_t
 ngx_http_token_injector_grant_seal(ngx_http_token_injector_grant_t *grant)
@@ -270,14 +343,17 @@ ngx_http_token_injector_grant_seal(ngx_http_token_injector_grant_t *grant)
     write->since = write->now;
     write->ref.cid = ti_str_from(grant->fresh, TI_RECORD_CID_LEN);
 
-    if (grant->conf.grant == TI_OAUTH_CLIENT_CREDENTIALS
-        && ti_record_cid_valid(grant->cid))
-    {
-        write->ref.cid = grant->cid;
+    if (ti_decimal_parse(grant->since, INT64_MAX, &since) != TI_OK) {
+        since = write->now;
+    }
 
-        if (ti_decimal_parse(grant->since, INT64_MAX, &since) == TI_OK) {
-            write->since = since;
-        }
+    if (grant->conf.grant == TI_OAUTH_CODE) {
+        /* no earlier than the one that it replaces, whatever the clocks say */
+        write->since = ngx_max(write->now, (int64_t) since);
+
+    } else if (ti_record_cid_valid(grant->cid)) {
+        write->ref.cid = grant->cid;
+        write->since = since;
     }
 
     switch (ti_write_command(mcf->crypto, &grant->pool, &random,
@@ -301,6 +377,83 @@ ngx_http_token_injector_grant_seal(ngx_http_token_injector_grant_t *grant)
 }
 
 
+static ngx_int_t
+ngx_http_token_injector_grant_write(ngx_http_token_injector_grant_t *grant)
+{
+    ngx_msec_int_t  left;
+
+    if (grant->entry) {
+        ngx_http_token_injector_journal_forget(grant->entry);
+
+        grant->entry = NULL;
+        grant->kept = 1;
+
+        return ngx_http_token_injector_grant_fail(grant,
+                               TI_RESULT_STORE_UNAVAILABLE,
+                               "the store does not take them: they are kept, "
+                               "and written as soon as it does");
+    }
+
+    if (ngx_http_token_injector_grant_spends(grant)
+        && ngx_http_token_injector_journal_write(grant->conf.provider->store,
+                                       grant->argv, grant->argc,
+                                       ngx_http_token_injector_grant_written,
+                                       grant, &grant->entry)
+           == NGX_OK)
+    {
+        left = grant->patience - ngx_current_msec;
+        ngx_add_timer(&grant->event, (ngx_msec_t) ngx_max(left, 1));
+
+        return NGX_AGAIN;
+    }
+
+    /* nobody knows what became of it before: it knows itself */
+
+    return ngx_http_token_injector_grant_send(grant, grant->argv, grant->argc,
+                                      ngx_http_token_injector_grant_stored)
+           == NGX_OK ? NGX_AGAIN : ngx_http_token_injector_grant_later(grant);
+}
+
+
+static void
+ngx_http_token_injector_grant_written(void *data, ngx_int_t rc)
+{
+    ngx_http_token_injector_grant_t *grant = data;
+
+    grant->entry = NULL;
+
+    ngx_del_timer(&grant->event);
+
+    if (rc == NGX_OK) {
+        grant->storing = 0;
+
+    } else {
+        rc = ngx_http_token_injector_grant_other(grant);
+    }
+
+    ngx_http_token_injector_grant_go(grant, rc);
+}
+
+
+/* somebody wrote meanwhile: who refreshed for the same, or consented anew */
+
+static ngx_int_t
+ngx_http_token_injector_grant_other(ngx_http_token_injector_grant_t *grant)
+{
+    if (grant->conf.grant == TI_OAUTH_REFRESH) {
+        grant->granted.superseded = 1;
+        grant->storing = 0;
+
+        return NGX_OK;
+    }
+
+    grant->argc = 0;
+    grant->refused = "others keep writing this connection";
+
+    return ngx_http_token_injector_grant_later(grant);
+}
+
+
 static void
 ngx_http_token_injector_grant_stored(void *data, ngx_int_t rc, ngx_uint_t n,
     const ti_resp_reply_t *reply, ngx_uint_t last)
@@ -317,9 +470,7 @@ ngx_http_token_injector_grant_stored(void *data, ngx_int_t rc, ngx_uint_t n,
         grant->storing = 0;
 
     } else if (reply->type == TI_RESP_INTEGER && reply->integer == 0) {
-        grant->argc = 0;
-        grant->refused = "others keep writing this connection";
-        rc = ngx_http_token_injector_grant_later(grant);
+        rc = ngx_http_token_injector_grant_other(grant);
 
     } else {
         grant->refused = "the store refuses to write: look at its log, its "

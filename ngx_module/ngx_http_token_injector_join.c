@@ -17,6 +17,8 @@
 #define NGX_HTTP_TOKEN_INJECTOR_UNKEPT_TIME  1
 
 
+static ngx_int_t ngx_http_token_injector_join_fetch(
+    ngx_http_token_injector_ctx_t *ctx);
 static ngx_int_t ngx_http_token_injector_wait(
     ngx_http_token_injector_ctx_t *ctx);
 static void ngx_http_token_injector_wait_handler(ngx_event_t *ev);
@@ -25,22 +27,49 @@ static void ngx_http_token_injector_wait_handler(ngx_event_t *ev);
 ngx_int_t
 ngx_http_token_injector_join(ngx_http_token_injector_ctx_t *ctx)
 {
-    ngx_shm_zone_t  *memory;
+    ngx_int_t  rc;
 
-    if (!ctx->keepable || ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT) {
+    if (ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT) {
         return NGX_OK;
     }
 
-    memory = ngx_http_token_injector_main(ctx->request)->memory;
+    rc = ngx_http_token_injector_held(ctx);
 
-    if (ctx->joined) {
+    if (rc != NGX_OK || !ctx->keepable
+        || ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT)
+    {
+        return rc;
+    }
 
-        if (ngx_http_token_injector_answer_known(ctx) == NGX_OK
-            || (ngx_msec_int_t) (ctx->patience - ngx_current_msec) <= 0)
-        {
+    if (ctx->fetching) {
+        /* its first answer was taken back */
+
+        if ((ngx_msec_int_t) (ctx->patience - ngx_current_msec) > 0) {
             return NGX_OK;
         }
+
+        ctx->fetching = 0;
     }
+
+    if (ctx->joined
+        && (ngx_http_token_injector_answer_known(ctx) == NGX_OK
+            || (ngx_msec_int_t) (ctx->patience - ngx_current_msec) <= 0))
+    {
+        return NGX_OK;
+    }
+
+    return ngx_http_token_injector_join_fetch(ctx);
+}
+
+
+/* goes and fetches it, where nobody does; waits, where that is of use */
+
+static ngx_int_t
+ngx_http_token_injector_join_fetch(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_shm_zone_t  *memory;
+
+    memory = ngx_http_token_injector_main(ctx->request)->memory;
 
     if (ngx_http_token_injector_memory_get(memory,
                                NGX_HTTP_TOKEN_INJECTOR_UNKEPT, ctx->digest,

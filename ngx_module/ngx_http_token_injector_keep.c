@@ -332,7 +332,8 @@ ngx_http_token_injector_keep(ngx_http_token_injector_ctx_t *ctx)
 
     if (ngx_http_token_injector_memory_put(mcf->memory,
                                  NGX_HTTP_TOKEN_INJECTOR_ANSWER, ctx->digest,
-                                 &sealed, ctx->conf->cache)
+                                 &sealed,
+                                 ctx->conf->cache + ctx->conf->cache_stale)
         == NGX_OK)
     {
         ctx->kept_now = 1;

@@ -53,9 +53,6 @@ ngx_http_token_injector_keys_init_process(ngx_cycle_t *cycle,
     worker->live = live;
     worker->nlive = mcf->feeds.nelts;
 
-    /* nginx with debugging reads a descriptor there */
-    worker->dummy.fd = (ngx_socket_t) -1;
-
     worker->refresh.handler = ngx_http_token_injector_keys_refresh;
     worker->refresh.data = &worker->dummy;
     worker->refresh.log = cycle->log;

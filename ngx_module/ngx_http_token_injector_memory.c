@@ -227,9 +227,9 @@ ngx_http_token_injector_memory_secret(ngx_shm_zone_t *zone)
 
 
 ngx_int_t
-ngx_http_token_injector_memory_get(ngx_shm_zone_t *zone,
-    ngx_http_token_injector_kind_e kind, u_char *name, ngx_pool_t *pool,
-    ngx_str_t *value)
+ngx_http_token_injector_memory_get_for(ngx_shm_zone_t *zone,
+    ngx_http_token_injector_kind_e kind, u_char *name, ngx_msec_t left,
+    ngx_pool_t *pool, ngx_str_t *value)
 {
     uint32_t                           n;
     ngx_int_t                          rc;
@@ -239,12 +239,12 @@ ngx_http_token_injector_memory_get(ngx_shm_zone_t *zone,
     ngx_http_token_injector_memory_lock(m);
 
     n = ngx_http_token_injector_memory_find(m, kind, name);
+    node = ngx_http_token_injector_node(m, n);
 
-    rc = n ? NGX_OK : NGX_DECLINED;
+    rc = (n && node->expires - ngx_current_msec > left) ? NGX_OK
+                                                        : NGX_DECLINED;
 
-    if (n && value) {
-        node = ngx_http_token_injector_node(m, n);
-
+    if (rc == NGX_OK && value) {
         value->len = node->len;
         value->data = ngx_pnalloc(pool, value->len);
 

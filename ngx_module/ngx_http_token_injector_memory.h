@@ -30,14 +30,17 @@ typedef enum {
     NGX_HTTP_TOKEN_INJECTOR_UNKEPT,
     NGX_HTTP_TOKEN_INJECTOR_RULES,
     NGX_HTTP_TOKEN_INJECTOR_CHANGED,
-    NGX_HTTP_TOKEN_INJECTOR_APP_CLAIM,
-    NGX_HTTP_TOKEN_INJECTOR_APP_NOTE
+    NGX_HTTP_TOKEN_INJECTOR_RENEW_CLAIMED,
+    NGX_HTTP_TOKEN_INJECTOR_RENEW_NOTE,
+    NGX_HTTP_TOKEN_INJECTOR_RETRIED,
+    NGX_HTTP_TOKEN_INJECTOR_HELD
 } ngx_http_token_injector_kind_e;
 
 
 typedef struct {
     ngx_atomic_t                   heard;        /* the last number */
     ngx_atomic_t                   missed;       /* anything before this one */
+    ngx_atomic_t                   held;         /* somebody, until then */
 } ngx_http_token_injector_news_t;
 
 
@@ -54,11 +57,15 @@ u_char *ngx_http_token_injector_memory_secret(ngx_shm_zone_t *zone);
 
 /*
  * NGX_OK: value is a copy in the pool.  NGX_DECLINED: not there, or its time
- * is over.  A null value asks only whether there is one.
+ * is over, or will be in as many milliseconds as should be left of it.  A null
+ * value asks only whether there is one.
  */
-ngx_int_t ngx_http_token_injector_memory_get(ngx_shm_zone_t *zone,
-    ngx_http_token_injector_kind_e kind, u_char *name, ngx_pool_t *pool,
-    ngx_str_t *value);
+ngx_int_t ngx_http_token_injector_memory_get_for(ngx_shm_zone_t *zone,
+    ngx_http_token_injector_kind_e kind, u_char *name, ngx_msec_t left,
+    ngx_pool_t *pool, ngx_str_t *value);
+
+#define ngx_http_token_injector_memory_get(zone, kind, name, pool, value)     \
+    ngx_http_token_injector_memory_get_for(zone, kind, name, 0, pool, value)
 
 /* replaces what was there; ttl in seconds */
 ngx_int_t ngx_http_token_injector_memory_put(ngx_shm_zone_t *zone,

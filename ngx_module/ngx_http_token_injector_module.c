@@ -7,6 +7,8 @@
 
 #include "ngx_http_token_injector_endpoints.h"
 #include "ngx_http_token_injector_grant.h"
+#include "ngx_http_token_injector_journal.h"
+#include "ngx_http_token_injector_renew.h"
 
 
 static ngx_int_t ngx_http_token_injector_init(ngx_conf_t *cf);
@@ -19,6 +21,7 @@ static ngx_int_t ngx_http_token_injector_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_token_injector_init_stores(ngx_cycle_t *cycle,
     ngx_http_token_injector_main_conf_t *mcf);
 static void ngx_http_token_injector_exit_process(ngx_cycle_t *cycle);
+static void ngx_http_token_injector_exit_master(ngx_cycle_t *cycle);
 
 
 ngx_http_token_injector_worker_t  ngx_http_token_injector_worker;
@@ -50,7 +53,7 @@ ngx_module_t  ngx_http_token_injector_module = {
     NULL,                                    /* init thread */
     NULL,                                    /* exit thread */
     ngx_http_token_injector_exit_process,    /* exit process */
-    NULL,                                    /* exit master */
+    ngx_http_token_injector_exit_master,     /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
@@ -145,6 +148,9 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
 
     ngx_queue_init(&ngx_http_token_injector_worker.waiting);
 
+    /* of a timer, nginx with debugging prints the descriptor */
+    ngx_http_token_injector_worker.dummy.fd = (ngx_socket_t) -1;
+
     mcf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_token_injector_module);
 
@@ -156,7 +162,9 @@ ngx_http_token_injector_init_process(ngx_cycle_t *cycle)
 
     if (ngx_http_token_injector_keys_init_process(cycle, mcf) != NGX_OK
         || ngx_http_token_injector_endpoints_init(cycle, mcf) != NGX_OK
-        || ngx_http_token_injector_app_init(cycle, mcf) != NGX_OK)
+        || ngx_http_token_injector_renew_init(cycle, mcf) != NGX_OK
+        || ngx_http_token_injector_app_init(cycle, mcf) != NGX_OK
+        || ngx_http_token_injector_journal_init(cycle, mcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -229,8 +237,10 @@ ngx_http_token_injector_exit_process(ngx_cycle_t *cycle)
 {
     ngx_uint_t  i;
 
-    ngx_http_token_injector_app_exit();
+    ngx_http_token_injector_renew_exit();
     ngx_http_token_injector_grants_exit();
+    ngx_http_token_injector_journal_exit();
+    ngx_http_token_injector_endpoints_exit();
     ngx_http_token_injector_keys_exit_process();
 
     for (i = 0; i < ngx_http_token_injector_worker.nstores; i++) {
@@ -243,4 +253,18 @@ ngx_http_token_injector_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_token_injector_worker.nstores = 0;
+}
+
+
+static void
+ngx_http_token_injector_exit_master(ngx_cycle_t *cycle)
+{
+    ngx_http_token_injector_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                              ngx_http_token_injector_module);
+
+    if (mcf && mcf->used) {
+        ngx_http_token_injector_journal_exit_master(mcf);
+    }
 }

@@ -22,6 +22,8 @@ static ngx_int_t ngx_http_token_injector_challenge_text(
     ngx_http_token_injector_ctx_t *ctx, ngx_str_t *text);
 static const ngx_http_token_injector_error_t *ngx_http_token_injector_error(
     ngx_http_token_injector_ctx_t *ctx);
+static ngx_int_t ngx_http_token_injector_problem_claims(
+    ngx_http_token_injector_ctx_t *ctx, ngx_str_t *claims);
 
 
 /*
@@ -57,7 +59,13 @@ ngx_http_token_injector_problem_begin(ngx_http_token_injector_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    if (info->retry_after || ctx->retry_after > 0) {
+    /* who is to consent may do so at once, whoever waits for what */
+
+    if (info->retry_after
+        || (ctx->retry_after > 0
+            && ctx->result != TI_RESULT_RECONNECT_REQUIRED
+            && ctx->result != TI_RESULT_ADMIN_CONSENT_REQUIRED))
+    {
         p = ngx_pnalloc(r->pool, NGX_INT64_LEN);
         if (p == NULL) {
             return NGX_ERROR;
@@ -242,12 +250,12 @@ ngx_http_token_injector_problem_withdraw_headers(
 ngx_int_t
 ngx_http_token_injector_problem_header(ngx_http_token_injector_ctx_t *ctx)
 {
-    u_char                  *p;
-    size_t                   len;
+    u_char                              *p;
+    size_t                               len;
+    ngx_str_t                            claims, *provider;
+    ngx_http_request_t                  *r;
+    const ti_result_info_t              *info;
     ngx_http_token_injector_provider_t  *about;
-    ngx_str_t               *provider;
-    ngx_http_request_t      *r;
-    const ti_result_info_t  *info;
 
     r = ctx->request;
 
@@ -259,9 +267,14 @@ ngx_http_token_injector_problem_header(ngx_http_token_injector_ctx_t *ctx)
     about = ngx_http_token_injector_about(ctx);
     provider = about ? &about->name : NULL;
 
+    if (ngx_http_token_injector_problem_claims(ctx, &claims) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     len = sizeof("{\"type\":\"\",\"title\":\"\",\"status\":123,"
-                 "\"provider\":\"\"}\n")
-          + info->type.len + info->title.len + (provider ? provider->len : 0);
+                 "\"provider\":\"\",\"claims\":}\n")
+          + info->type.len + info->title.len + (provider ? provider->len : 0)
+          + claims.len;
 
     ctx->body = ngx_create_temp_buf(r->pool, len);
     if (ctx->body == NULL) {
@@ -277,6 +290,10 @@ ngx_http_token_injector_problem_header(ngx_http_token_injector_ctx_t *ctx)
         p = ngx_sprintf(p, ",\"provider\":\"%V\"", provider);
     }
 
+    if (claims.len) {
+        p = ngx_sprintf(p, ",\"claims\":%V", &claims);
+    }
+
     ctx->body->last = ngx_cpymem(p, "}\n", 2);
 
     ngx_str_set(&r->headers_out.content_type, "application/problem+json");
@@ -290,6 +307,45 @@ ngx_http_token_injector_problem_header(ngx_http_token_injector_ctx_t *ctx)
     ctx->problem = 1;
 
     return NGX_OK;
+}
+
+
+/* as a JSON string, where there are any */
+
+static ngx_int_t
+ngx_http_token_injector_problem_claims(ngx_http_token_injector_ctx_t *ctx,
+    ngx_str_t *claims)
+{
+    char    *text;
+    json_t  *string;
+
+    ngx_str_null(claims);
+
+    if (ctx->claims_wanted.len == 0
+        || ctx->result != TI_RESULT_RECONNECT_REQUIRED)
+    {
+        return NGX_OK;
+    }
+
+    string = json_stringn((const char *) ctx->claims_wanted.data,
+                          ctx->claims_wanted.len);
+    text = json_dumps(string, JSON_ENCODE_ANY|JSON_ENSURE_ASCII);
+    json_decref(string);
+
+    if (text == NULL) {
+        return NGX_ERROR;
+    }
+
+    claims->len = ngx_strlen(text);
+    claims->data = ngx_pnalloc(ctx->request->pool, claims->len);
+
+    if (claims->data) {
+        ngx_memcpy(claims->data, text, claims->len);
+    }
+
+    free(text);
+
+    return claims->data ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -237,18 +237,13 @@ ngx_http_token_injector_ask(ngx_http_token_injector_ctx_t *ctx)
 }
 
 
-/*
- * Whether there is a connection at all is asked apart: HMGET says the same of
- * none and of one that lacks what it should have.
- */
-
 static ngx_int_t
 ngx_http_token_injector_ask_connection(ngx_http_token_injector_ctx_t *ctx,
     ngx_http_token_injector_redis_op_t *op)
 {
     ti_str_t                             name;
     ti_pool_t                            pool;
-    ngx_str_t                            argv[5];
+    ngx_str_t                            argv[4];
     ngx_http_token_injector_store_t     *store;
     ngx_http_token_injector_provider_t  *provider;
 
@@ -270,18 +265,34 @@ ngx_http_token_injector_ask_connection(ngx_http_token_injector_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    argv[1].data = (u_char *) name.data;
-    argv[1].len = name.len;
-
     if (ctx->flow == TI_FLOW_CONFIRM) {
         ngx_str_set(&argv[0], "HMGET");
+        argv[1].data = (u_char *) name.data;
+        argv[1].len = name.len;
         ngx_str_set(&argv[2], "gen");
         ngx_str_set(&argv[3], "cid");
 
         return ngx_http_token_injector_redis_add(op, argv, 4);
     }
 
+    return ngx_http_token_injector_ask_token(op, name);
+}
+
+
+/*
+ * Whether there is a connection at all is asked apart: HMGET says the same of
+ * none and of one that lacks what it should have.
+ */
+
+ngx_int_t
+ngx_http_token_injector_ask_token(ngx_http_token_injector_redis_op_t *op,
+    ti_str_t name)
+{
+    ngx_str_t  argv[5];
+
     ngx_str_set(&argv[0], "HLEN");
+    argv[1].data = (u_char *) name.data;
+    argv[1].len = name.len;
 
     if (ngx_http_token_injector_redis_add(op, argv, 2) != NGX_OK) {
         return NGX_ERROR;
@@ -430,6 +441,8 @@ ngx_http_token_injector_reply_answer(ngx_http_token_injector_ctx_t *ctx,
 static ngx_int_t
 ngx_http_token_injector_connected(ngx_http_token_injector_ctx_t *ctx)
 {
+    ctx->seen = ctx->connection.seen;
+
     if (ctx->read != TI_RESULT_OK) {
         ctx->broken = (ctx->read == TI_RESULT_RECONNECT_REQUIRED);
 

@@ -12,7 +12,15 @@
 #define NGX_HTTP_TOKEN_INJECTOR_REDIS_MAX_OPS  4096
 #define NGX_HTTP_TOKEN_INJECTOR_REDIS_MAX_OUT  (16 * 1024 * 1024)
 
+/*
+ * A connection that failed is tried again within a second (the other file),
+ * and so is what waits to be written: all nodes have done both by then.
+ */
+#define NGX_HTTP_TOKEN_INJECTOR_REDIS_SETTLE   2000
 
+
+static void ngx_http_token_injector_redis_trouble(
+    ngx_http_token_injector_redis_t *redis);
 static ngx_http_token_injector_redis_conn_t *
     ngx_http_token_injector_redis_choose(
     ngx_http_token_injector_redis_t *redis);
@@ -120,6 +128,47 @@ ngx_http_token_injector_redis_up(ngx_http_token_injector_redis_t *redis)
 }
 
 
+ngx_uint_t
+ngx_http_token_injector_redis_settled(ngx_http_token_injector_redis_t *redis)
+{
+    /* a worker that is leaving listens no more and hears of no return */
+
+    return (!redis->away || ngx_exiting)
+           && (!redis->troubled
+               || ngx_current_msec - redis->trouble
+                  >= NGX_HTTP_TOKEN_INJECTOR_REDIS_SETTLE);
+}
+
+
+void
+ngx_http_token_injector_redis_away(ngx_http_token_injector_redis_t *redis,
+    ngx_uint_t away)
+{
+    redis->away = away;
+    ngx_http_token_injector_redis_trouble(redis);
+}
+
+
+void
+ngx_http_token_injector_redis_refused(ngx_http_token_injector_redis_t *redis,
+    ngx_uint_t refused)
+{
+    if (refused || redis->refused) {
+        ngx_http_token_injector_redis_trouble(redis);
+    }
+
+    redis->refused = refused;
+}
+
+
+static void
+ngx_http_token_injector_redis_trouble(ngx_http_token_injector_redis_t *redis)
+{
+    redis->troubled = 1;
+    redis->trouble = ngx_current_msec;
+}
+
+
 ngx_http_token_injector_redis_op_t *
 ngx_http_token_injector_redis_begin(ngx_http_token_injector_redis_t *redis,
     ngx_http_token_injector_redis_handler_pt handler, void *data)
@@ -204,6 +253,7 @@ ngx_http_token_injector_redis_send(ngx_http_token_injector_redis_op_t *op)
     rc = ngx_http_token_injector_redis_dispatch(conn, op);
 
     if (rc != NGX_OK) {
+        ngx_http_token_injector_redis_trouble(op->redis);
         ngx_http_token_injector_redis_op_count(op,
                                            NGX_HTTP_TOKEN_INJECTOR_N_FAILED);
         ngx_http_token_injector_redis_op_free(op);
@@ -309,6 +359,7 @@ ngx_http_token_injector_redis_op_failed(ngx_http_token_injector_redis_op_t *op)
     data = op->data;
     handler = op->handler;
 
+    ngx_http_token_injector_redis_trouble(op->redis);
     ngx_http_token_injector_redis_op_count(op,
                                            NGX_HTTP_TOKEN_INJECTOR_N_FAILED);
     ngx_http_token_injector_redis_op_free(op);

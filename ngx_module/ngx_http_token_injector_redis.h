@@ -83,6 +83,22 @@ ngx_uint_t ngx_http_token_injector_redis_up(
     ngx_http_token_injector_redis_t *redis);
 
 /*
+ * Has the store been there for a while?  Not so while it is away and for a
+ * moment after it came back: whoever has tokens that it lacks goes first, and
+ * no refresh token is spent meanwhile.
+ */
+ngx_uint_t ngx_http_token_injector_redis_settled(
+    ngx_http_token_injector_redis_t *redis);
+
+/* what another connection to the same store has seen: it is away, or back */
+void ngx_http_token_injector_redis_away(
+    ngx_http_token_injector_redis_t *redis, ngx_uint_t away);
+
+/* it is there, and refuses to write, which is no better; or does it again */
+void ngx_http_token_injector_redis_refused(
+    ngx_http_token_injector_redis_t *redis, ngx_uint_t refused);
+
+/*
  * An operation is begun, gets up to three commands one by one and is sent, or
  * cancelled instead.  Where send() does not return NGX_OK the operation is
  * gone and its handler will not be called: NGX_BUSY where the store is known

@@ -64,6 +64,11 @@ struct ngx_http_token_injector_redis_s {
 
     ngx_http_token_injector_redis_push_pt  push;     /* NULL: never */
     void                                  *push_data;
+
+    ngx_msec_t                             trouble;  /* the last of it */
+    unsigned                               troubled:1;   /* ever */
+    unsigned                               away:1;   /* as others see it */
+    unsigned                               refused:1;    /* to write */
 };
 
 

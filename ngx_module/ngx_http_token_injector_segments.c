@@ -29,7 +29,6 @@ struct ngx_http_token_injector_segments_s {
     ngx_msec_t                           known;      /* as of then */
     ngx_queue_t                          waiting;    /* contexts */
     ngx_event_t                          timer;
-    ngx_connection_t                     dummy;
 
     const char                          *why;        /* not, if known */
 
@@ -85,11 +84,8 @@ ngx_http_token_injector_segments_create(ngx_cycle_t *cycle,
         return NULL;
     }
 
-    /* nginx with debugging reads a descriptor there */
-    segments->dummy.fd = (ngx_socket_t) -1;
-
     segments->timer.handler = ngx_http_token_injector_segments_timer;
-    segments->timer.data = &segments->dummy;
+    segments->timer.data = &ngx_http_token_injector_worker.dummy;
     segments->timer.log = cycle->log;
     segments->timer.cancelable = 1;
 

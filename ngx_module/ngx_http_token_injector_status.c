@@ -242,6 +242,15 @@ ngx_http_token_injector_count_request(ngx_http_token_injector_ctx_t *ctx)
 {
     ngx_http_token_injector_row_t  *row;
 
+    /* as their enum has them: none, miss, hit, bypass */
+
+    static const ngx_uint_t  column[] = {
+        0,
+        NGX_HTTP_TOKEN_INJECTOR_N_MISS,
+        NGX_HTTP_TOKEN_INJECTOR_N_HIT,
+        NGX_HTTP_TOKEN_INJECTOR_N_BYPASS
+    };
+
     row = ctx->conf->row;
 
     if (!ctx->refused && !ctx->finished && !ctx->passed) {
@@ -263,10 +272,7 @@ ngx_http_token_injector_count_request(ngx_http_token_injector_ctx_t *ctx)
         return;
     }
 
-    ngx_http_token_injector_count(row,
-        ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT
-        ? NGX_HTTP_TOKEN_INJECTOR_N_HIT
-        : ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_MISS
-          ? NGX_HTTP_TOKEN_INJECTOR_N_MISS
-          : NGX_HTTP_TOKEN_INJECTOR_N_BYPASS, 1);
+    ngx_http_token_injector_count(row, ctx->stale
+                                       ? NGX_HTTP_TOKEN_INJECTOR_N_STALE
+                                       : column[ctx->cache], 1);
 }

@@ -23,7 +23,11 @@ static const char *const  ngx_http_token_injector_status_columns[][3] = {
     { "admissions", "judged", "token_injector_admissions_total" },
     { "answers", "hit", "token_injector_answers_total" },
     { "answers", "miss", "token_injector_answers_total" },
-    { "answers", "bypass", "token_injector_answers_total" }
+    { "answers", "bypass", "token_injector_answers_total" },
+    { "answers", "stale", "token_injector_answers_total" },
+    { "third_party", "repeated", "token_injector_third_party_total" },
+    { "third_party", "refused", "token_injector_third_party_total" },
+    { "third_party", "throttled", "token_injector_third_party_total" }
 };
 
 static const char *const  ngx_http_token_injector_status_kinds[] = {
@@ -301,6 +305,10 @@ ngx_http_token_injector_status_prometheus(
     ngx_http_token_injector_status_family(page, rows,
                                     "token_injector_answers_total",
                                     NGX_HTTP_TOKEN_INJECTOR_N_HIT,
+                                    NGX_HTTP_TOKEN_INJECTOR_N_REPEATED);
+    ngx_http_token_injector_status_family(page, rows,
+                                    "token_injector_third_party_total",
+                                    NGX_HTTP_TOKEN_INJECTOR_N_REPEATED,
                                     NGX_HTTP_TOKEN_INJECTOR_N_LAST);
 
     ngx_http_token_injector_status_calls(page, rows);

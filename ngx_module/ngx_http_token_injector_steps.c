@@ -42,7 +42,8 @@ static ngx_http_token_injector_step_t  ngx_http_token_injector_steps[] = {
     /*              token endpoint    a fresh token, once for all who wait */
     { ngx_string("refresh"), ngx_http_token_injector_refresh },
 
-    /*              another request   one upstream call for all who ask */
+    /*              another request   one upstream call for all who ask, and
+                                      none that the third party put off */
     { ngx_string("join"), ngx_http_token_injector_join },
 
     /*              -                 the answer, or the rewritten request */
@@ -53,6 +54,7 @@ static ngx_http_token_injector_step_t  ngx_http_token_injector_steps[] = {
 
 #define NGX_HTTP_TOKEN_INJECTOR_ACCESS_STEPS  2  /* judge the caller */
 #define NGX_HTTP_TOKEN_INJECTOR_RECALL_STEP   3
+#define NGX_HTTP_TOKEN_INJECTOR_INJECT_STEP   7
 #define NGX_HTTP_TOKEN_INJECTOR_ALL_STEPS     8
 
 
@@ -153,6 +155,8 @@ ngx_http_token_injector_precontent_handler(ngx_http_request_t *r)
         return ctx->status;
     }
 
+    ctx->phase = r->phase_handler;
+
     rc = ngx_http_token_injector_run(ctx, lcf->provider
                                      ? NGX_HTTP_TOKEN_INJECTOR_ALL_STEPS
                                      : NGX_HTTP_TOKEN_INJECTOR_ACCESS_STEPS);
@@ -161,7 +165,9 @@ ngx_http_token_injector_precontent_handler(ngx_http_request_t *r)
         rc = ngx_http_token_injector_claim(ctx);
     }
 
-    return rc == NGX_OK ? NGX_DECLINED : rc;
+    /* again: the phase's other handlers had their turn, NGX_OK ends it */
+
+    return (rc == NGX_OK && !ctx->again) ? NGX_DECLINED : rc;
 }
 
 
@@ -330,6 +336,54 @@ ngx_http_token_injector_resume(ngx_http_token_injector_ctx_t *ctx)
     ngx_http_core_run_phases(r);
 
     ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_http_token_injector_again(ngx_http_token_injector_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    ti_wipe(ctx->bearer.data, ctx->bearer.len);
+    ngx_str_null(&ctx->bearer);
+
+    ctx->again = 1;
+    ctx->finished = 0;
+
+    if (ctx->asks_claims) {
+        ctx->unkept = 1;
+        ngx_http_token_injector_fetched(ctx);
+
+        ngx_http_finalize_request(r, ngx_http_token_injector_refuse(ctx,
+                                   TI_RESULT_RECONNECT_REQUIRED,
+                                   "the third party asks for claims that a "
+                                   "new consent has to bring"));
+        return;
+    }
+
+    if (ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT) {
+        ngx_http_token_injector_fetched(ctx);
+        ngx_http_token_injector_step(ctx, NGX_HTTP_TOKEN_INJECTOR_INJECT_STEP);
+
+    } else {
+        ctx->flow = TI_FLOW_READ;
+        ctx->answered = 0;
+        ctx->failed = 0;
+        ctx->renewed = 0;
+        ctx->told = 0;
+        ctx->rounds = 0;
+        ctx->late = 0;
+
+        ngx_http_token_injector_step(ctx, NGX_HTTP_TOKEN_INJECTOR_RECALL_STEP);
+    }
+
+    r->content_handler = ctx->handler;
+    r->phase_handler = ctx->phase;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
 }
 
 

@@ -6,7 +6,7 @@
 #include "ngx_http_token_injector.h"
 
 
-#define NGX_HTTP_TOKEN_INJECTOR_BEARER    (sizeof("Bearer ") - 1)
+#define NGX_HTTP_TOKEN_INJECTOR_SCHEME    (sizeof("Bearer ") - 1)
 #define NGX_HTTP_TOKEN_INJECTOR_ADMITTED  (24 * 60 * 60)
 
 
@@ -33,6 +33,10 @@ ngx_http_token_injector_unseal(ngx_http_token_injector_ctx_t *ctx)
 
     if (ctx->renewed) {
         ngx_http_token_injector_admit(ctx, NULL);
+    }
+
+    if (ctx->head.due && ngx_time() >= ctx->head.due) {
+        ngx_http_token_injector_renew_ahead(ctx);
     }
 
     if (ctx->cache == NGX_HTTP_TOKEN_INJECTOR_CACHE_HIT) {
@@ -104,14 +108,28 @@ static ngx_int_t
 ngx_http_token_injector_use_record(ngx_http_token_injector_ctx_t *ctx,
     ti_record_t *record)
 {
-    u_char       *p;
-    ti_result_t   result;
-    const char   *why;
+    u_char                              *p;
+    ti_result_t                          result;
+    const char                          *why;
+    ngx_http_token_injector_provider_t  *provider;
+
+    provider = ctx->conf->provider;
 
     ctx->head.token_expires = record->expires;
     ctx->head.confirmed = ngx_time();
 
+    if (provider->talks && provider->grant != NGX_HTTP_TOKEN_INJECTOR_CLIENT) {
+        ctx->head.due = ti_flow_due(record->issued, record->expires,
+                                    provider->refresh_ahead, ctx->head.cid,
+                                    ctx->head.gen);
+    }
+
     result = ti_flow_record(record, ngx_time(), &why);
+
+    if (result == TI_RESULT_OK && ctx->head.gen == ctx->unwanted) {
+        result = TI_RESULT_RECONNECT_REQUIRED;
+        why = "the third party does not take the access token";
+    }
 
     if (result != TI_RESULT_OK) {
 
@@ -119,20 +137,24 @@ ngx_http_token_injector_use_record(ngx_http_token_injector_ctx_t *ctx,
             return NGX_OK;
         }
 
-        return ngx_http_token_injector_lacking(ctx, result, why);
+        return ngx_http_token_injector_ended(ctx, why);
+    }
+
+    if (ctx->head.due && ngx_time() >= ctx->head.due) {
+        ngx_http_token_injector_renew_ahead(ctx);
     }
 
     p = ngx_pnalloc(ctx->request->pool,
-                    NGX_HTTP_TOKEN_INJECTOR_BEARER + record->token.len + 1);
+                    NGX_HTTP_TOKEN_INJECTOR_SCHEME + record->token.len + 1);
     if (p == NULL) {
         return ngx_http_token_injector_refuse(ctx, TI_RESULT_INTERNAL_ERROR,
                                               "out of memory");
     }
 
     ctx->bearer.data = p;
-    ctx->bearer.len = NGX_HTTP_TOKEN_INJECTOR_BEARER + record->token.len;
+    ctx->bearer.len = NGX_HTTP_TOKEN_INJECTOR_SCHEME + record->token.len;
 
-    p = ngx_cpymem(p, "Bearer ", NGX_HTTP_TOKEN_INJECTOR_BEARER);
+    p = ngx_cpymem(p, "Bearer ", NGX_HTTP_TOKEN_INJECTOR_SCHEME);
     p = ngx_cpymem(p, record->token.data, record->token.len);
     *p = '\0';
 
@@ -174,11 +196,11 @@ ngx_http_token_injector_open_admission(ngx_http_token_injector_ctx_t *ctx)
         goto again;
     }
 
-    ctx->bearer.data = token - NGX_HTTP_TOKEN_INJECTOR_BEARER;
+    ctx->bearer.data = token - NGX_HTTP_TOKEN_INJECTOR_SCHEME;
     ctx->bearer.len = sealed.len - TI_ADMISSION_OVERHEAD
-                      + NGX_HTTP_TOKEN_INJECTOR_BEARER;
+                      + NGX_HTTP_TOKEN_INJECTOR_SCHEME;
 
-    ngx_memcpy(ctx->bearer.data, "Bearer ", NGX_HTTP_TOKEN_INJECTOR_BEARER);
+    ngx_memcpy(ctx->bearer.data, "Bearer ", NGX_HTTP_TOKEN_INJECTOR_SCHEME);
 
     /* the tag is of no more use, and headers end in a NUL */
     ctx->bearer.data[ctx->bearer.len] = '\0';

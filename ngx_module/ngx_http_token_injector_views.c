@@ -77,7 +77,7 @@ ngx_http_token_injector_cleanup(void *data)
 
         ngx_http_token_injector_leave(ctx);
         ngx_http_token_injector_keys_leave(ctx);
-        ngx_http_token_injector_app_leave(ctx);
+        ngx_http_token_injector_renew_leave(ctx);
         ngx_http_token_injector_segment_leave(ctx);
 
         if (ctx->claims) {
@@ -117,6 +117,9 @@ ngx_http_token_injector_written(ngx_http_token_injector_ctx_t *ctx)
     {
         return;
     }
+
+    /* of an upstream before, which log lines quote until there is this one */
+    ti_wipe(ctx->written.data, ctx->written.len);
 
     ctx->written.data = cl->buf->start;
     ctx->written.len = cl->buf->end - cl->buf->start;
@@ -316,6 +319,8 @@ ngx_http_token_injector_content_handler(ngx_http_request_t *r)
 
         ctx->create_request = r->upstream->create_request;
         r->upstream->create_request = ngx_http_token_injector_create_request;
+
+        ngx_http_token_injector_watch(ctx);
     }
 
     return rc;

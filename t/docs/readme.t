@@ -51,6 +51,9 @@ my $vendor = upstream('vendor', {
     '/token' => { json => { access_token => 'of-drive', expires_in => 3600,
                             token_type => 'Bearer' } },
     '/revoke' => { json => {} },
+    '/slow' => { json => { access_token => 'of-drive', expires_in => 3600,
+                           token_type => 'Bearer' }, delay => 3.3 },
+    '/failing' => { status => 503, body => '' },
 });
 my $endpoints = 'http://%%UPSTREAM_vendor%%';
 my ($consent) = grep { $_->[0] eq 'http' } examples(page('README.md'));
@@ -63,15 +66,18 @@ $drive =~ s{^\h+issuer .*;$}{authorization_endpoint $endpoints/authorize;
     or die "the README's provider has no issuer\n";
 $drive =~ s/"openid /"/ or die "the README's scope is another\n";
 $drive =~ s{/etc/nginx/}{%%TESTDIR%%/};
-my $mailer = <<"EOT";
-token_provider mailer {
-    store vault; grant client_credentials; allow_http on;
-    token_endpoint $endpoints/token; client_id me;
+my @apps = (['mailer', 'token'], ['slow', 'slow'], ['failing', 'failing']);
+my $mailer = join '', map { <<"EOT" } @apps;
+token_provider $_->[0] {
+    store vault; grant client_credentials; allow_http on; timeout 4s;
+    token_endpoint $endpoints/$_->[1]; client_id me;
     client_secret_file %%TESTDIR%%/drive.secret;
 }
 EOT
-my $locations = "$api location /mailer/ { token_inject mailer; "
-                . "proxy_pass http://%%UPSTREAM%%; }\n";
+my $locations = $api
+                . join '', map { "location /$_->[0]/ { token_inject $_->[0]; "
+                                 . "proxy_pass http://%%UPSTREAM%%; }\n" }
+                               @apps;
 $conf =~ s/(?=^ +log_format )/$drive$mailer/m
     && $conf =~ s/(?=^ +location )/$locations/m
     or die "the README's configuration has no place for more\n";
@@ -126,6 +132,8 @@ is($vendor->last()->{uri}, '/revoke', 'and revoked');
 
 is(get('/mailer/a')->status(), 200, "an application's token is fetched");
 is($up->last()->{headers}{authorization}, 'Bearer of-drive', 'and used');
+is(get('/slow/a')->status(), 200, 'also where that takes its time');
+is(get('/failing/a')->status(), 502, 'or fails');
 
 
 # --- the rest of tokenctl, on another database where that makes a difference
@@ -162,7 +170,7 @@ nginx_reload();
 searches('with a new key that seals');
 
 is(tokenctl('rotate', @redis), 0, 'rotate');
-is(read_file('tokenctl.out'), "2 rotated, 0 left\n", 'all of it');
+is(read_file('tokenctl.out'), "3 rotated, 0 left\n", 'all of it');
 searches('once it is rotated');
 
 remove_all_but($kid);

@@ -576,11 +576,13 @@ refused('token_require of no variable',
 refused('token_cache_key of no variable',
         { location => 'token_cache_key yes; #<' },
         '"yes" in "token_cache_key" is not a variable', '<');
-for my $time ('0', '0s', '500ms', 'x', '-1', '') {
-    refused("token_cache '$time'",
-            { location => "token_cache \"$time\"; #<" },
-            '"token_cache" directive takes a time of at least one second, or '
-            . '"off"', '<');
+for my $directive ('token_cache', 'token_cache_stale') {
+    for my $time ('0', '0s', '500ms', 'x', '-1', '') {
+        refused("$directive '$time'",
+                { location => "$directive \"$time\"; #<" },
+                "\"$directive\" directive takes a time of at least one "
+                . 'second, or "off"', '<');
+    }
 }
 refused('token_cache_methods PUT',
         { location => 'token_cache_methods GET PUT; #<' },
@@ -616,11 +618,13 @@ my %once = (
                     revocation_endpoint:https://a/ client_key_file:/nowhere
                     admin_consent_endpoint:https://a/ account_claim:sub
                     match_account:email connect_timeout:1s timeout:1s
+                    throttle:caller
                     ssl_trusted_certificate:/nowhere http_proxy:http://a)],
     location => [qw(token_auth:corp token_inject:outlook
                     token_user_key:$http_a token_cache:1m token_cache:off
                     token_auth:off token_inject:off token_cache_vary:a
-                    token_cache_key:$uri token_cache_max_size:1m)],
+                    token_cache_key:$uri token_cache_max_size:1m
+                    token_cache_stale:1m token_cache_stale:off)],
 );
 
 for my $block (sort keys %once) {
@@ -686,7 +690,7 @@ for my $case ([store => 'ssl maybe', 'it must be "on" or "off"'],
             '<');
 }
 for my $case ([provider => 'grant implicit'], [provider => 'user_key maybe'],
-              [provider => 'client_auth jwt'],
+              [provider => 'client_auth jwt'], [provider => 'throttle on'],
               [provider => 'userinfo_auth cookie'])
 {
     my ($block, $line) = @$case;

@@ -147,6 +147,7 @@ accepted('every other directive of locations', $blocks . <<"EOT");
             token_cache_vary      Accept X-Locale;
             token_cache_key       \$arg_a \$http_b;
             token_cache_max_size  64k;
+            token_cache_stale     1h;
             proxy_pass            http://127.0.0.1:9;
         }
     }
