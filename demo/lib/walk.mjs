@@ -11,10 +11,15 @@ const LAUNCH = '/search/outlook/me/messages?$search="launch"';
 const QUERY = '/search/outlook/search/query';
 const APPROVALS = '/approvals/alice/messages';
 
+const MANY = (n) => `/search/outlook/me/messages?$search="launch"&n=${n}`;
+
 const ANSWERED_FROM_CACHE = /; hit;/;
 
 const CONNECTIONS = '/connections';
 const OUTLOOK = '/connections/outlook';
+
+const BRIEFLY = 4;
+const HOUR = 3600;
 
 const OK = { status: 200 };
 const CREATED = { status: 201 };
@@ -106,12 +111,18 @@ export async function walk(stage, report) {
         step.expect(await step.ask(bob, SEARCH), UNCONNECTED);
         unused(stage, step, before);
 
+        step.note(`outlook gives him a token for ${BRIEFLY} seconds`);
+        stage.outlook.life(BRIEFLY);
         await connect(stage, step, bob);
+        stage.outlook.life(HOUR);
         const answer = await step.ask(bob, SEARCH);
         step.expect(answer, MISS);
         belongsTo(stage, step, answer, bob);
         sawOnlyTheirs(stage, step, bob);
     });
+
+    await report.step('Twenty requests find that his token has ended',
+                      (step) => renewal(stage, step, bob));
 
     await report.step('Both again, and Alice with another user key',
                       async (step) => {
@@ -256,6 +267,34 @@ async function appOnly(stage, step, callers) {
     step.check(stage.grants - before === 1,
                'one token for all, fetched once: client credentials',
                `fetched ${stage.grants - before} times`);
+}
+
+// refresh tokens are good once at outlook: twice would end the connection
+async function renewal(stage, step, caller) {
+    const before = stage.grants;
+    const [ended] = stage.tokens(caller)
+        .filter(({ what }) => what === 'access_token');
+    step.note('until outlook says that it is over');
+    await poll(async () => !(await stage.active(ended)), 10000,
+               'the token to end');
+
+    step.action(`GET ${MANY(1)} and so on`, '20 requests at once');
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => (
+        step.ask(caller, MANY(i + 1), { quiet: true })
+    )));
+    step.check(answers.every((answer) => answer.matches(OK)),
+               '200, all of them', `got ${answers.map(({ status }) => status)}`);
+    step.check(stage.grants - before === 1,
+               'one call to outlook renewed it for all',
+               `it took ${stage.grants - before}`);
+    sawOnlyTheirs(stage, step, caller);
+
+    const own = await step.ask(caller, CONNECTIONS, { quiet: true });
+    const [{ state, expires_at: end, refreshable }] = own.json.connections;
+    const minutes = Math.round((end - Date.now() / 1000) / 60);
+    step.check(state === 'connected' && refreshable && minutes === 60,
+               `${state}, good for ${minutes} minutes, refreshable`,
+               `got ${own.text}`);
 }
 
 async function disconnect(stage, step, caller) {
