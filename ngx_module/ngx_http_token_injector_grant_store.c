@@ -279,6 +279,7 @@ ngx_http_token_injector_grant_fill(ngx_http_token_injector_grant_t *grant)
     case TI_OAUTH_EXCHANGE:
     case TI_OAUTH_JWT_BEARER:
         /* the caller's own token brings another */
+        write->brief = 1;
         break;
 
     default:

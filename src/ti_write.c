@@ -178,7 +178,8 @@ static int64_t
 ti_write_end(const ti_write_t *write)
 {
     if (write->refresh.len == 0) {
-        return write->expires + TI_WRITE_ACCESS_LIFE;
+        return write->expires + (write->brief ? TI_WRITE_BRIEF_LIFE
+                                              : TI_WRITE_ACCESS_LIFE);
     }
 
     if (write->refresh_expires == 0) {

@@ -12,6 +12,7 @@
 #define TI_WRITE_ARGS   32
 #define TI_WRITE_REFRESH_LIFE  (90 * INT64_C(86400))  /* where it is unknown */
 #define TI_WRITE_ACCESS_LIFE   (30 * INT64_C(86400))  /* after its end */
+#define TI_WRITE_BRIEF_LIFE    600                    /* likewise */
 
 
 typedef struct {
@@ -31,6 +32,8 @@ typedef struct {
     int64_t          expires;
     int64_t          refresh_expires;       /* 0: unknown */
     int64_t          previous_expires;      /* until when it may be tried */
+    unsigned         brief:1;               /* nobody consented: of no use
+                                               without its token */
 } ti_write_t;
 
 

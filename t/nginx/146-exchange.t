@@ -162,6 +162,9 @@ is($kept->{hash}{gen}, 1, 'written once');
 is($kept->{hash}{state}, 'connected', 'as any other');
 ok(!exists $kept->{hash}{$_}, "without $_") for qw(refresh account);
 cmp_ok(abs($kept->{hash}{exp} - time() - 3600), '<', 30, 'until its end');
+my ($name) = grep { /:c:files:/ } @{redis('KEYS', '*')};
+cmp_ok(abs(redis('TTL', $name) - 3600 - 600), '<', 30,
+       'and soon after that it is gone');
 wait_for(sub { !grep { /:l:/ } @{redis('KEYS', '*')} }, 'no lock');
 pass('the lock is gone');
 

@@ -92,6 +92,12 @@ writes_the_whole_connection(void **state)
     assert_true(ti_str_eq(argv[6], ti_str_cstr(rm_text("%lld",
                               (long long) NOW + 3600 + 30 * 86400))));
 
+    /* what nobody consented to is gone soon after its token */
+    write.brief = 1;
+    assert_int_equal(command(&write, ""), TI_OK);
+    assert_true(ti_str_eq(argv[6], ti_str_cstr(rm_text("%lld",
+                              (long long) NOW + 3600 + 600))));
+
     /* the script looks for it there */
     assert_true(ti_str_eq(argv[7], ti_str("access")));
 
