@@ -199,7 +199,8 @@ within(held($who), 60, 'a date');
 # its end; and a shorter one does not end a longer one
 $who = caller_of();
 my @c = map { connection() } 1, 2;
-$c[$_]->send(http_bytes(GET => $_ ? '/?s=429&r=1&d=0.4' : '/?s=429&r=3',
+# both are sent before one is answered
+$c[$_]->send(http_bytes(GET => '/?s=429&r=' . ('3&d=0.6', '1&d=1')[$_],
                         as => $who, headers => ['Connection: close']))
     for 0, 1;
 $_->response() for @c;
