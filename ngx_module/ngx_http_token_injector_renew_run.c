@@ -108,17 +108,13 @@ ngx_http_token_injector_renew_watch(ngx_http_token_injector_renew_t *renew)
     mcf = ngx_http_token_injector_worker.conf;
 
     if (ngx_queue_empty(&renew->waiting)
+        || (ngx_msec_int_t) (renew->claim - ngx_current_msec) <= 0
         || ngx_http_token_injector_memory_get(mcf->memory,
                                      NGX_HTTP_TOKEN_INJECTOR_RENEW_CLAIMED,
                                      renew->id, NULL, NULL)
            != NGX_OK)
     {
-        /* it is over, or died: who waits looks again */
-        ngx_http_token_injector_renew_lock(renew);
-        return;
-    }
-
-    if ((ngx_msec_int_t) (renew->claim - ngx_current_msec) <= 0) {
+        /* it is over, takes long, or died: who waits looks for itself */
         ngx_http_token_injector_renew_lock(renew);
         return;
     }
