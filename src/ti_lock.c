@@ -8,23 +8,24 @@
 
 
 #define TI_LOCK_OWNER_BYTES  16
-#define TI_LOCK_UNTIL_MAX    ((UINT64_C(1) << 53) - 1)
-#define TI_LOCK_NOTE_PARTS   4
+#define TI_LOCK_NOTE_PARTS   3
 
 
 /*
  * Whatever is there and is neither a token nor a note of this gen, is as good
- * as nothing.  99 and 86400 are TI_LOCK_FAILURES_MAX and TI_LOCK_WAIT_MAX.
+ * as nothing.  128000 is TI_LOCK_KEEP, 99 and 86400 are TI_LOCK_FAILURES_MAX
+ * and TI_LOCK_WAIT_MAX.  The key's own time is the note's: TIME would be one
+ * more right to give.
  */
 
 static const ti_str_t  ti_lock_take_script = ti_string(
     "local value = redis.pcall('GET', KEYS[1])\n"
     "local failures = 0\n"
     "if type(value) == 'string' and value ~= ARGV[1] then\n"
-    "local till, n, gen ="
-    " string.match(value, '^~(%d+):(%d+):[%l-]+:(%d+)$')\n"
+    "local n, gen = string.match(value, '^~(%d+):[%l-]+:(%d+)$')\n"
     "if gen == ARGV[3] then\n"
-    "local left = tonumber(till) - tonumber(redis.call('TIME')[1])\n"
+    "local left ="
+    " math.ceil((redis.call('PTTL', KEYS[1]) - 128000) / 1000)\n"
     "if left > 0 then return {0, math.min(left, 86400), value} end\n"
     "failures = math.min(tonumber(n), 99)\n"
     "elseif string.sub(value, 1, 1) ~= '~' then return {0} end\n"
@@ -43,9 +44,8 @@ static const ti_str_t  ti_lock_release_script = ti_string(
 
 static const ti_str_t  ti_lock_fail_script = ti_string(
     "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
-    "local till = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[2])\n"
-    "redis.call('SET', KEYS[1], string.format('~%d:%s:%s:%s', till, ARGV[3],"
-    " ARGV[4], ARGV[5]), 'EX', ARGV[6])\n"
+    "redis.call('SET', KEYS[1], string.format('~%s:%s:%s', ARGV[2], ARGV[3],"
+    " ARGV[4]), 'EX', ARGV[5])\n"
     "return 1\n");
 
 
@@ -151,9 +151,7 @@ ti_lock_fail(const ti_pool_t *pool, const ti_lock_t *lock,
 
     ti_lock_command(lock, ti_lock_fail_script, argv, argc);
 
-    if (ti_lock_add(pool, argv, argc, wait) != TI_OK
-        || ti_lock_add(pool, argv, argc, failures) != TI_OK)
-    {
+    if (ti_lock_add(pool, argv, argc, failures) != TI_OK) {
         return TI_ERROR;
     }
 
@@ -278,22 +276,18 @@ ti_lock_split(ti_str_t text, ti_str_t parts[TI_LOCK_NOTE_PARTS])
 ti_rc_t
 ti_lock_note_parse(ti_str_t text, ti_lock_note_t *note)
 {
-    uint64_t  until;
     ti_str_t  parts[TI_LOCK_NOTE_PARTS];
 
     if (text.len == 0 || text.data[0] != '~'
         || ti_lock_split(ti_str_from(text.data + 1, text.len - 1), parts)
            != TI_OK
-        || ti_decimal_parse(parts[0], TI_LOCK_UNTIL_MAX, &until) != TI_OK
-        || ti_decimal_parse(parts[1], TI_LOCK_FAILURES_MAX, &note->failures)
+        || ti_decimal_parse(parts[0], TI_LOCK_FAILURES_MAX, &note->failures)
            != TI_OK
-        || ti_lock_result(parts[2], &note->result) != TI_OK
-        || ti_decimal_parse(parts[3], TI_RECORD_GEN_MAX, &note->gen) != TI_OK)
+        || ti_lock_result(parts[1], &note->result) != TI_OK
+        || ti_decimal_parse(parts[2], TI_RECORD_GEN_MAX, &note->gen) != TI_OK)
     {
         return TI_DECLINED;
     }
-
-    note->until = (int64_t) until;
 
     return TI_OK;
 }

@@ -3,9 +3,9 @@
  * commands and their replies.
  *
  * The value is the owner's token, random text without "~", for as long as the
- * lease runs; or, once a renewal failed, a note of how and until when nobody
- * asks the provider again: "~until:failures:result:gen", until by the store's
- * clock.  No node's clock is compared with another's.
+ * lease runs; or, once a renewal failed, a note of how: "~failures:result:gen".
+ * Nobody asks the provider again until the key has no more than TI_LOCK_KEEP
+ * seconds left.  No clock is compared with another.
  */
 
 #ifndef TI_LOCK_H
@@ -19,9 +19,9 @@
 #define TI_LOCK_OWNER_LEN    22             /* b64u of 16 bytes */
 #define TI_LOCK_BACKOFF_MAX  64             /* seconds, unless told */
 #define TI_LOCK_WAIT_MAX     86400          /* told or not */
-#define TI_LOCK_KEEP         128            /* a note stays so long behind its
-                                               until: who fails by then,
-                                               counts on */
+#define TI_LOCK_KEEP         128            /* a note stays so long after it
+                                               held: who fails by then, counts
+                                               on */
 #define TI_LOCK_FAILURES_MAX 99             /* counted */
 
 
@@ -103,7 +103,6 @@ ti_rc_t ti_lock_taken(const ti_resp_reply_t *reply, int64_t now,
 /* A note, taken apart.  TI_DECLINED: it is none. */
 
 typedef struct {
-    int64_t      until;                     /* by the store's clock */
     uint64_t     failures;
     ti_result_t  result;
     uint64_t     gen;

@@ -180,6 +180,13 @@ searches('without the old key');
 is(tokenctl('delete', @redis, @who, @key), 0, 'delete');
 
 
+# --- what failed is tried again, once it may be
+
+wait_for(sub { get('/failing/b')->status() == 502
+               && redis('INFO', 'commandstats') =~ /^cmdstat_pttl:/m },
+         'another try');
+
+
 # --- what Redis says of it
 
 is_deeply(redis('ACL', 'LOG'), [], 'nothing was refused');

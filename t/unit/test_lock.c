@@ -8,7 +8,7 @@
 
 
 #define NAME     "ti:{AAAAAAAAAAAAAAAAAAAAAA}:l:outlook:-"
-#define HELD     "~1795286400:3:provider-throttled:7"
+#define HELD     "~3:provider-throttled:7"
 
 
 static size_t    argc;
@@ -73,7 +73,7 @@ commands(void **state)
 
     assert_int_equal(ti_lock_fail(&rm_pool, &lock, &failure, argv, &argc),
                      TI_OK);
-    sent(HEAD "4 3 provider-unavailable 7 132 ");
+    sent(HEAD "3 provider-unavailable 7 132 ");
 
     /* kept within what the reader takes */
 
@@ -81,14 +81,14 @@ commands(void **state)
     failure.failures = 1000;
     assert_int_equal(ti_lock_fail(&rm_pool, &lock, &failure, argv, &argc),
                      TI_OK);
-    sent(HEAD "1 99 provider-unavailable 7 129 ");
+    sent(HEAD "99 provider-unavailable 7 129 ");
 
     failure.wait = INT64_MAX;
     assert_int_equal(ti_lock_fail(&rm_pool, &lock, &failure, argv, &argc),
                      TI_OK);
-    sent(HEAD "86400 99 provider-unavailable 7 86528 ");
+    sent(HEAD "99 provider-unavailable 7 86528 ");
 
-    for (left = 0; left < 4; left++) {
+    for (left = 0; left < 3; left++) {
         rm_arena.left = left;
         assert_int_equal(ti_lock_fail(&rm_pool, &lock, &failure, argv, &argc),
                          TI_ERROR);
@@ -130,16 +130,16 @@ replies(void **state)
         { "*2\r\n:1\r\n:0\r\n", TI_OK, { 1, 0, 0, TI_RESULT_OK } },
         { "*2\r\n:1\r\n:6\r\n", TI_OK, { 1, 6, 0, TI_RESULT_OK } },
         { "*1\r\n:0\r\n", TI_OK, { 0, 0, 0, TI_RESULT_OK } },
-        { "*3\r\n:0\r\n:5\r\n$34\r\n" HELD "\r\n", TI_OK,
+        { "*3\r\n:0\r\n:5\r\n$23\r\n" HELD "\r\n", TI_OK,
           { 0, 3, 1005, TI_RESULT_PROVIDER_THROTTLED } },
         { "*3\r\n:0\r\n:86400\r\n$4\r\n~new\r\n", TI_OK,
           { 0, 0, 87400, TI_RESULT_PROVIDER_UNAVAILABLE } },
 
-        { "*3\r\n:0\r\n:86401\r\n$34\r\n" HELD "\r\n", TI_DECLINED,
+        { "*3\r\n:0\r\n:86401\r\n$23\r\n" HELD "\r\n", TI_DECLINED,
           { 0, 0, 0, TI_RESULT_OK } },
-        { "*3\r\n:0\r\n:-1\r\n$34\r\n" HELD "\r\n", TI_DECLINED,
+        { "*3\r\n:0\r\n:-1\r\n$23\r\n" HELD "\r\n", TI_DECLINED,
           { 0, 0, 0, TI_RESULT_OK } },
-        { "*3\r\n:1\r\n:5\r\n$34\r\n" HELD "\r\n", TI_DECLINED,
+        { "*3\r\n:1\r\n:5\r\n$23\r\n" HELD "\r\n", TI_DECLINED,
           { 0, 0, 0, TI_RESULT_OK } },
         { "*3\r\n:0\r\n:5\r\n:5\r\n", TI_DECLINED,
           { 0, 0, 0, TI_RESULT_OK } },
@@ -189,30 +189,27 @@ notes(void **state)
     ti_lock_note_t  note;
 
     static const char *const  bad[] = {
-        "", "~", "~:::", HELD " ", HELD ":", HELD ":1", " " HELD,
-        "1795286400:3:provider-throttled:7",
-        "~1795286400:3:provider-throttled",
-        "~1795286400:3:provider-throttled:",
-        "~1795286400:3:provider-throttled:07",
-        "~1795286400:3:provider-throttled:9007199254740992",
-        "~1795286400:100:provider-throttled:7",
-        "~1795286400:-3:provider-throttled:7",
-        "~1795286400:3:ok:7", "~1795286400:3::7",
-        "~1795286400:3:Provider-throttled:7",
-        "~1795286400:3:provider-throttle:7",
-        "~01795286400:3:provider-throttled:7",
-        "~9007199254740992:3:provider-throttled:7",
-        "~-1:3:provider-throttled:7", "AAECAwQFBgcICQoLDA0ODw"
+        "", "~", "~::", HELD " ", HELD ":", HELD ":1", " " HELD,
+        "3:provider-throttled:7",
+        "~3:provider-throttled",
+        "~3:provider-throttled:",
+        "~3:provider-throttled:07",
+        "~3:provider-throttled:9007199254740992",
+        "~100:provider-throttled:7",
+        "~-3:provider-throttled:7", "~03:provider-throttled:7",
+        "~3:ok:7", "~3::7", "~:provider-throttled:7",
+        "~3:Provider-throttled:7",
+        "~3:provider-throttle:7",
+        "~1795286400:3:provider-throttled:7", "AAECAwQFBgcICQoLDA0ODw"
     };
 
     assert_int_equal(ti_lock_note_parse(ti_str(HELD), &note), TI_OK);
-    assert_int_equal(note.until, 1795286400);
     assert_int_equal(note.failures, 3);
     assert_int_equal(note.result, TI_RESULT_PROVIDER_THROTTLED);
     assert_int_equal(note.gen, 7);
 
     assert_int_equal(ti_lock_note_parse(
-                         ti_str("~0:99:internal-error:9007199254740991"),
+                         ti_str("~99:internal-error:9007199254740991"),
                          &note), TI_OK);
     assert_int_equal(note.gen, TI_RECORD_GEN_MAX);
     assert_int_equal(note.result, TI_RESULT_INTERNAL_ERROR);
