@@ -14,7 +14,7 @@ needs_module();
 # ?s=STATUS&r=SECONDS of the request is what it is answered
 my $up = upstream(sub {
     my ($request) = @_;
-    my %arg = $request->{uri} =~ /(\w+)=([\w-]+)/g;
+    my %arg = $request->{uri} =~ /(\w+)=([\w.-]+)/g;
 
     return { body => $request->{headers}{authorization} } if !$arg{s};
 
