@@ -132,11 +132,11 @@ is(eval {
 my $carol = person('carol');
 my $nobody = person('nobody');
 $idp->connect($carol, left => -1);
-my $end = time() + 25 * patience();
+my $end = time() + 60 * patience();
 my ($lost, $result) = (0, '');
 
 while (time() < $end && $result ne 'ok') {
-    for (0 .. 12) {
+    for (0 .. 8) {
         if ($_ == 1) {
             $asks = connection();
             $asks->send(TI::Http::http_bytes('GET', '/', as => $carol));
@@ -145,11 +145,11 @@ while (time() < $end && $result ne 'ok') {
         ($r) = burst([[$nobody, '/']]);
         $lost++ if result_of($r) eq 'store-unavailable';
         $proxy->calm();
-        sleep(0.25);
+        sleep(1);
     }
     $result = result_of_response($asks->response());
 }
-cmp_ok($lost, '>=', 8, "$lost requests had bad luck");
+cmp_ok($lost, '>=', 5, "$lost requests had bad luck");
 is($result, 'ok', 'others have their tokens renewed');
 
 done_testing();
